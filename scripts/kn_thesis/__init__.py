@@ -1,0 +1,1 @@
+"""Methods of the knowledge-neuron study: plain functions on models, arrays and data frames."""

@@ -1,0 +1,1 @@
+"""Localization: which MLP neurons an answer depends on."""
