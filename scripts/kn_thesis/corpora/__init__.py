@@ -1,0 +1,1 @@
+"""Corpora: the miniature world, BLiMP, ParaRel, and the table of prompts."""

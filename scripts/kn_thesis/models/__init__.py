@@ -1,0 +1,1 @@
+"""Models: training, loading, and one adapter per family."""

@@ -1,0 +1,1 @@
+"""The report: what all figures and pages share."""

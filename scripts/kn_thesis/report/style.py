@@ -1,0 +1,42 @@
+"""One look for every figure, and files that are the same bytes from the same data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from kn_thesis.files import whole_file
+
+FAMILY_COLOURS = {"bert": "#0072B2", "gpt2": "#D55E00", "llama": "#009E73"}
+KIND_COLOURS = {"paradigm": "#0072B2", "relation": "#E69F00"}
+NUMBER_COLOURS = {"singular": "#CC79A7", "plural": "#0072B2", "biased": "#E69F00", "neutral": "#7F7F7F"}
+
+
+def use_style() -> None:
+    """Set the study's theme (Okabe and Ito's colours, text kept as text in SVG); call before drawing."""
+    matplotlib.use("Agg")
+    sns.set_theme(style="whitegrid", context="notebook", palette="colorblind")
+    plt.rcParams.update(
+        {
+            "figure.dpi": 110,
+            "savefig.dpi": 160,
+            "figure.constrained_layout.use": True,
+            "svg.fonttype": "none",
+            "svg.hashsalt": "kn-thesis",
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+        }
+    )
+
+
+def save_figure(figure: Figure, svg: str | Path, png: str | Path) -> None:
+    """Write a figure as SVG and PNG without dates, whole or not at all, and close it."""
+    with whole_file(svg) as path:
+        figure.savefig(path, metadata={"Date": None})
+    with whole_file(png) as path:
+        figure.savefig(path, metadata={"Software": None})
+    plt.close(figure)
