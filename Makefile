@@ -1,11 +1,37 @@
+# `make study` and `make test` do all the set-up there is. ARGS goes to snakemake or pytest:
+#   make study ARGS="--configfile resources/studies/corpus.yaml"
 PYTHON ?= python3
+CORES ?= all
 VENV := .venv
+BIN := $(VENV)/bin
 
-.PHONY: test
+.PHONY: study test bench lint schema clean
+.DEFAULT_GOAL := study
+
+study: $(VENV)/installed
+	$(BIN)/snakemake --cores $(CORES) $(ARGS)
+	@echo "The report: $(CURDIR)/results/report/index.html"
+
 test: $(VENV)/installed
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/installed
+	$(BIN)/python scripts/bench_localization.py $(ARGS)
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check workflow
+	$(BIN)/snakemake --lint
+
+schema: $(VENV)/installed
+	$(BIN)/python scripts/write_schema.py
 
 $(VENV)/installed: envs/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet -r envs/requirements.txt
+	$(BIN)/pip install --quiet --requirement envs/requirements.txt
 	touch $@
+
+clean:
+	rm -rf results .snakemake

@@ -1,0 +1,30 @@
+"""Rule build_report: the first page of the report, and the tables beside it."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from kn_thesis.errors import logged
+from kn_thesis.files import whole_file
+from kn_thesis.report.overview import overview
+from kn_thesis.report.pages import Chapter, page
+
+TABLES = ("corpora", "examples", "models", "localization")
+
+with logged(snakemake.log[0]):
+    chapters = [Chapter(**chapter) for chapter in snakemake.params.chapters]
+    figures = {
+        "corpora": snakemake.input.corpora_figure,
+        "models": snakemake.input.models_figure,
+        "localization": snakemake.input.layers_figure,
+    }
+    tables = {name: pd.read_csv(snakemake.input[name]) for name in TABLES}
+    body = overview(chapters, tables, figures, snakemake.params.study)
+    html = page(Path(snakemake.input.template), chapters, "index", snakemake.params.study["study"], body)
+    folder = Path(snakemake.output.tables)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in TABLES:
+        shutil.copyfile(snakemake.input[name], folder / f"{name}.csv")
+    with whole_file(snakemake.output.index) as path:
+        path.write_text(html, encoding="utf-8")

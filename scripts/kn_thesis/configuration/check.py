@@ -1,0 +1,181 @@
+"""All that is wrong with a configuration, at once, one line each: file, key, value, what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from kn_thesis.configuration.schema import Family, Study
+from kn_thesis.configuration.tasks import TaskTable, objective
+from kn_thesis.errors import UserError
+
+Key = tuple[str | int, ...]
+Layer = tuple[str, Mapping[str, Any]]  # a file's name and what it says
+
+
+class ConfigurationError(UserError):
+    """One or more mistakes in a configuration, a line each."""
+
+
+def check_configuration(config: Mapping[str, Any], layers: Sequence[Layer], tasks: TaskTable) -> Study:
+    """The typed study in `config`, the merged content of `layers` (file name, content; later ones win).
+
+    Raises ConfigurationError with every mistake found.
+    """
+    mistakes: list[tuple[Key, str]] = []
+    study = None
+    try:
+        study = Study.model_validate(config)
+    except ValidationError as error:
+        mistakes = [(_key(detail), _say(detail)) for detail in error.errors()]
+    # Names and sections are held against each other even where the schema has found mistakes elsewhere.
+    mistakes += [*_task_mistakes(config, tasks), *_cross_mistakes(config, tasks)]
+    if mistakes or study is None:
+        raise ConfigurationError("\n".join(dict.fromkeys(_line(layers, key, text) for key, text in mistakes)))
+    return study
+
+
+def _key(detail: ErrorDetails) -> Key:
+    # A mistake in a dictionary's key is reported below "[key]"; readers look for the key itself.
+    return tuple(part for part in detail["loc"] if part != "[key]")
+
+
+def _say(detail: ErrorDetails) -> str:
+    kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
+    if kind == "extra_forbidden":
+        return _unknown_key(_key(detail))
+    if kind == "missing":
+        return "is missing: give it"
+    if kind == "value_error":
+        return str(context["error"])
+    if kind in ("model_type", "dict_type"):
+        return f"{_show(value)} is not allowed: a section of `key: value` entries is"
+    if kind == "string_pattern_mismatch":
+        return f"{_show(value)} is not allowed: it must match {context['pattern']}"
+    text = detail["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+    return f"{_show(value)} is not allowed: it must be {text}"
+
+
+def _unknown_key(key: Key) -> str:
+    known = _fields(key[:-1])
+    close = difflib.get_close_matches(str(key[-1]), known, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    return f"unknown key{hint}; allowed: {', '.join(known)}"
+
+
+def _fields(section: Key) -> list[str]:
+    """Names of the keys that a section of the configuration may hold."""
+    schema = Study.model_json_schema()
+    node: dict[str, Any] = schema
+    for part in section:
+        by_pattern = next(iter(node.get("patternProperties", {}).values()), None)
+        node = node.get("properties", {}).get(str(part)) or by_pattern or node.get("additionalProperties") or {}
+        for option in (node, *node.get("anyOf", []), *node.get("allOf", [])):
+            if "$ref" in option:
+                node = schema["$defs"][option["$ref"].rsplit("/", 1)[1]]
+    return sorted(node.get("properties", {}))
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _line(layers: Sequence[Layer], key: Key, text: str) -> str:
+    return f"{_origin(layers, key)}: {'.'.join(map(str, key)) or 'top level'}: {text}"
+
+
+def _origin(layers: Sequence[Layer], key: Key) -> str:
+    """The last file that sets `key`, or the nearest section around it."""
+    for length in range(len(key), 0, -1):
+        for name, content in reversed(layers):
+            if _has(content, key[:length]):
+                return name
+    return layers[-1][0] if layers else "configuration"
+
+
+def _has(content: Any, key: Iterable[str | int]) -> bool:
+    for part in key:
+        inside = isinstance(content, Mapping) and part in content
+        if not inside and not (isinstance(content, list) and isinstance(part, int) and part < len(content)):
+            return False
+        content = content[part]
+    return True
+
+
+def _get(content: Any, *key: str) -> Any:
+    for part in key:
+        content = content.get(part) if isinstance(content, Mapping) else None
+    return content
+
+
+def _section(content: Any, *key: str) -> Mapping[str, Any]:
+    section = _get(content, *key)
+    return section if isinstance(section, Mapping) else {}
+
+
+def _task_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tuple[Key, str]]:
+    """Unknown or repeated names of tasks, and tasks that the source does not have."""
+    source = _get(config, "corpora", "source") or "world"
+    places = [(("tasks",), source), (("corpora", "fetched"), "fetched")]
+    mistakes: list[tuple[Key, str]] = []
+    for section, corpus in places:
+        for kind in ("paradigms", "relations"):
+            names = _get(config, *section, kind)
+            if not isinstance(names, list):
+                continue
+            known = getattr(tasks, kind)
+            for index, name in enumerate(names):
+                key: Key = (*section, kind, index)
+                if not isinstance(name, str):
+                    continue  # the schema has said so
+                if name not in known:
+                    close = difflib.get_close_matches(name, known, n=1)
+                    hint = f"did you mean {close[0]!r}? " if close else ""
+                    mistakes.append(
+                        (
+                            key,
+                            f"{name!r} is not a known {kind[:-1]}: {hint}allowed are those in resources/tasks.yaml",
+                        )
+                    )
+                elif corpus not in known[name].corpora:
+                    there = ", ".join(n for n in known if corpus in known[n].corpora)
+                    mistakes.append((key, f"{name!r} is not in the source {corpus!r}; allowed: {there}"))
+                elif name in names[:index]:
+                    mistakes.append((key, f"{name!r} is named twice: name it once"))
+    return mistakes
+
+
+def _cross_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tuple[Key, str]]:
+    """Mistakes that lie between sections, on whatever part of the configuration has the right shape."""
+    mistakes: list[tuple[Key, str]] = []
+    models = _section(config, "models")
+    source = _get(config, "corpora", "source") or "world"
+    variants = list(_section(config, "corpora", "world", "variants") or ["baseline"])
+    for name in models:
+        world = _get(models, name, "world") or "baseline"
+        if source == "world" and isinstance(world, str) and world not in variants:
+            text = f"{world!r} is not a variant of the world; allowed: {', '.join(map(str, variants))}"
+            mistakes.append((("models", name, "world"), text))
+    fetched = _section(config, "corpora", "fetched")
+    if source == "fetched" and not (fetched.get("paradigms") or fetched.get("relations")):
+        trained = [name for name in models if _get(models, name, "train")]
+        if trained:
+            text = f"model {trained[0]!r} is trained on fetched text, but no paradigm or relation is named"
+            mistakes.append((("corpora", "fetched", "paradigms"), text))
+    families = [_get(models, name, "family") for name in models]
+    paradigms = _get(config, "tasks", "paradigms")
+    if families and all(family in get_args(Family) for family in families) and isinstance(paradigms, list):
+        objectives = {objective(family) for family in families}
+        for index, task in enumerate(paradigms):
+            if isinstance(task, str) and task in tasks.paradigms and not objectives & set(tasks.paradigms[task].takes):
+                can = " or ".join(tasks.paradigms[task].takes)
+                text = f"{task!r} can be taken by no model here: " + (
+                    f"it needs a {can} model" if can else "leave it out"
+                )
+                mistakes.append((("tasks", "paradigms", index), text))
+    return mistakes

@@ -1,0 +1,194 @@
+"""Typed form of a study's configuration: every key, its type, its range, its default.
+
+The JSON schema in workflow/schemas/ is written from these models, so that editors complete the YAML files.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Family = Literal["bert", "gpt2", "llama"]
+MASKED_FAMILIES = ("bert",)
+Share = Annotated[float, Field(ge=0, le=1)]
+OpenShare = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class Strict(BaseModel):
+    """A section that refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class WorldVariant(Strict):
+    """One version of the miniature world."""
+
+    bias: Literal["baseline", "swapped", "flat"] = Field(
+        "baseline", description="company of the number-biased words: as authored, exchanged, or none"
+    )
+    directions: Literal["both", "one_way"] = Field(
+        "both", description="capitals stated in both directions, or from the country's side only"
+    )
+
+
+class World(Strict):
+    """The miniature's text."""
+
+    seed: int = Field(1, ge=0, description="seed of the text")
+    sentences: int = Field(60_000, ge=1_000, description="sentences of training text")
+    fact_share: OpenShare = Field(0.5, description="share of the sentences that state facts")
+    variants: dict[Name, WorldVariant] = Field(
+        default_factory=lambda: {"baseline": WorldVariant()}, min_length=1, description="name: variant"
+    )
+
+
+class Fetched(Strict):
+    """BLiMP and ParaRel as trained models see them; a hub model reads all pairs and facts."""
+
+    held_out: Share = Field(0.0, description="share of each paradigm's pairs kept out of the training text")
+    held_out_patterns: int = Field(0, ge=0, description="paraphrases of each relation kept out of it")
+    facts: Count | None = Field(None, description="most facts per relation; null: all")
+    repeats: Count = Field(1, description="times each verbalised fact is stated in the text")
+    paradigms: list[str] = Field(default_factory=list, description="paradigms whose sentences are trained on")
+    relations: list[str] = Field(default_factory=list, description="relations whose facts are trained on")
+
+
+class Corpora(Strict):
+    """Where prompts and training text come from."""
+
+    source: Literal["world", "fetched"] = Field("world", description="the miniature world, or BLiMP and ParaRel")
+    world: World = Field(default_factory=World)
+    fetched: Fetched = Field(default_factory=Fetched)
+    mirror: str | None = Field(
+        None, description="folder or http(s) root that replaces the public ones; KN_MIRROR goes before it"
+    )
+    retries: int = Field(5, ge=0, le=100, description="tries after the first for each file")
+    timeout: float = Field(30, gt=0, description="seconds without an answer before a try is given up")
+
+
+class Tasks(Strict):
+    """Which paradigms and relations, and how many of their prompts."""
+
+    paradigms: list[str] = Field(default_factory=list, description="BLiMP's names")
+    relations: list[str] = Field(default_factory=list, description="ParaRel's names")
+    evaluated: Count = Field(400, description="most prompts per task on which models are scored")
+    attributed: Count = Field(60, description="most prompts per task whose neurons are localized")
+    max_target_tokens: Count = Field(3, description="longer targets are left out and counted")
+
+    @model_validator(mode="after")
+    def _some(self) -> Tasks:
+        if not self.paradigms and not self.relations:
+            raise ValueError("no task at all: name at least one paradigm or relation")
+        return self
+
+
+class Train(Strict):
+    """A model trained inside the workflow."""
+
+    layers: Count = Field(4, description="transformer layers")
+    width: Count = Field(128, description="width of the hidden states")
+    heads: Count = Field(4, description="attention heads; divides width")
+    intermediate: Count = Field(512, description="MLP neurons per layer")
+    vocabulary: int = Field(3000, ge=300, description="tokens in the vocabulary")
+    steps: Count = Field(1500, description="optimiser steps")
+    batch: Count = Field(128, description="sentences per step")
+    learning_rate: float = Field(2e-3, gt=0, lt=1, description="peak of the one-cycle schedule")
+    mask_rate: OpenShare = Field(0.25, description="share of words masked (masked families only)")
+    seed: int = Field(1, ge=0, description="seed of weights, batches and masks")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Train:
+        if self.width % self.heads:
+            raise ValueError(f"heads ({self.heads}) does not divide width ({self.width})")
+        return self
+
+
+class Hub(Strict):
+    """A model on the Hugging Face hub."""
+
+    id: str = Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?$", description="owner/name")
+    revision: str | None = Field(None, description="commit, tag or branch; null: the newest, recorded in model.json")
+
+
+class Learned(Strict):
+    """What a trained model must reach before the study goes on."""
+
+    determiner_noun: Share = 0.95
+    agreement: Share = 0.90
+    facts_trained: Share = 0.95
+    facts_held_out: Share = 0.80
+
+
+class Model(Strict):
+    """One model: its family and exactly one source."""
+
+    family: Family
+    train: Train | None = None
+    hub: Hub | None = None
+    path: str | None = Field(None, min_length=1, description="folder in the hub's format")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="weights in memory")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU when there is one")
+    world: Name = Field("baseline", description="variant of the world it is trained on and asked about")
+    must_learn: Learned | None = Field(None, description="accuracies without which the run stops; null: no demand")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Model:
+        if sum(source is not None for source in (self.train, self.hub, self.path)) != 1:
+            raise ValueError("exactly one source: train, hub or path")
+        return self
+
+
+class Attribution(Strict):
+    """Integrated gradients over MLP neurons (DESIGN.md §4)."""
+
+    quadrature: Literal["gauss-legendre", "riemann"] = "gauss-legendre"
+    nodes: int = Field(5, ge=1, le=10_000, description="points at which the gradient is taken")
+    batch_tokens: int = Field(4096, ge=64, description="rows x tokens that are in memory at once")
+
+
+class Adaptive(Strict):
+    """The search for τ, the sharing threshold at which few neurons remain."""
+
+    low: Count = Field(2, description="fewest neurons")
+    high: Count = Field(5, description="most neurons")
+    start: OpenShare = 0.7
+    step: OpenShare = 0.05
+    steps: Count = 20
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Adaptive:
+        if self.low > self.high:
+            raise ValueError(f"low ({self.low}) is above high ({self.high})")
+        return self
+
+
+class Bootstrap(Strict):
+    """Bootstrap intervals over groups of prompts."""
+
+    resamples: int = Field(1000, ge=100, le=1_000_000)
+    confidence: OpenShare = 0.95
+    seed: int = Field(1, ge=0)
+
+
+class Selection(Strict):
+    """From scores to knowledge neurons."""
+
+    coarse: OpenShare = Field(0.2, description="share of a prompt's largest score that a neuron must pass")
+    share: OpenShare = Field(0.7, description="share of a group's prompts in which it must do so")
+    adaptive: Adaptive = Field(default_factory=Adaptive)
+    bootstrap: Bootstrap = Field(default_factory=Bootstrap)
+
+
+class Study(Strict):
+    """A whole study."""
+
+    study: Name = Field(description="name shown in the report")
+    seed: int = Field(1, ge=0, description="seed of every sample of prompts")
+    corpora: Corpora = Field(default_factory=Corpora)
+    tasks: Tasks
+    models: dict[Name, Model] = Field(min_length=1, description="name: model")
+    attribution: Attribution = Field(default_factory=Attribution)
+    selection: Selection = Field(default_factory=Selection)

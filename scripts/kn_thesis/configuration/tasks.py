@@ -1,0 +1,57 @@
+"""The table of tasks (resources/tasks.yaml): which kind of model can take which, and which corpus has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kn_thesis.configuration.schema import MASKED_FAMILIES
+
+OBJECTIVES = ("masked", "causal")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A paradigm or a relation: its label, its corpora, the objectives that can take it."""
+
+    name: str
+    kind: str
+    label: str
+    corpora: tuple[str, ...]
+    takes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TaskTable:
+    """All tasks the study knows, by name."""
+
+    paradigms: Mapping[str, Task]
+    relations: Mapping[str, Task]
+
+    def __getitem__(self, name: str) -> Task:
+        """The task of that name; KeyError when there is none."""
+        return self.paradigms[name] if name in self.paradigms else self.relations[name]
+
+
+def task_table(content: Mapping[str, Any]) -> TaskTable:
+    """The table from the content of resources/tasks.yaml."""
+    paradigms = {
+        name: Task(name, "paradigm", entry["phenomenon"], tuple(entry["corpora"]), tuple(entry["takes"]))
+        for name, entry in content["paradigms"].items()
+    }
+    relations = {
+        name: Task(name, "relation", entry["label"], tuple(entry["corpora"]), OBJECTIVES)
+        for name, entry in content["relations"].items()
+    }
+    return TaskTable(paradigms, relations)
+
+
+def objective(family: str) -> str:
+    """`masked` or `causal`: how a family's models were trained."""
+    return "masked" if family in MASKED_FAMILIES else "causal"
+
+
+def takes(tasks: TaskTable, task: str, model_objective: str) -> bool:
+    """Whether a model of that objective can be asked the task at all (DESIGN.md §3)."""
+    return model_objective in tasks[task].takes

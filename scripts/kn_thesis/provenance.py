@@ -1,0 +1,99 @@
+"""The code a result comes from: one hash over a script and every local module that it imports, directly or not.
+
+Snakemake's own code trigger looks at a script's modification time and at no module. This hash is over the syntax
+tree without docstrings, so it moves with meaning and not with comments, layout or a fresh checkout's times.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import json
+from pathlib import Path
+
+
+@functools.cache
+def code_hash(script: Path, root: Path) -> str:
+    """Hash (16 hex digits) of `script` and of all modules below `root` that it reaches through imports.
+
+    `script` is a Python file or a notebook (its sources count, its outputs and metadata do not).
+    Raises FileNotFoundError when the script does not exist.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(reached_modules(script, root)):
+        digest.update(path.name.encode())
+        digest.update(_meaning(path).encode())
+    return digest.hexdigest()[:16]
+
+
+def reached_modules(script: Path, root: Path) -> set[Path]:
+    """`script` and the files below `root` that importing it would load, late imports included."""
+    reached: set[Path] = set()
+    waiting = [script]
+    while waiting:
+        path = waiting.pop()
+        if path not in reached:
+            reached.add(path)
+            waiting.extend(_imports(path, root))
+    return reached
+
+
+@functools.cache
+def _source(path: Path) -> str:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".ipynb":
+        return text
+    cells = json.loads(text)["cells"]
+    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+
+
+@functools.cache
+def _imports(path: Path, root: Path) -> frozenset[Path]:
+    """Local files that the import statements of one file name."""
+    names: set[str] = set()
+    package = _dotted(path, root).rsplit(".", 1)[0] if path.is_relative_to(root) else ""
+    if path.name == "__init__.py":
+        package = _dotted(path, root)
+    for node in ast.walk(ast.parse(_source(path))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            names.add(base)
+            names.update(f"{base}.{alias.name}" for alias in node.names)
+    return frozenset(file for name in names for file in _files(name, root))
+
+
+def _dotted(path: Path, root: Path) -> str:
+    parts = list(path.relative_to(root).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _files(module: str, root: Path) -> list[Path]:
+    """The module's own file and the `__init__.py` of every package above it, as far as they are local."""
+    parts = module.split(".")
+    found = []
+    for length in range(1, len(parts) + 1):
+        base = root.joinpath(*parts[:length])
+        found += [file for file in (base / "__init__.py", base.with_suffix(".py")) if file.is_file()]
+    return found
+
+
+@functools.cache
+def _meaning(path: Path) -> str:
+    """What a file says, without comments, layout and docstrings (a notebook: its cells' sources)."""
+    if path.suffix == ".ipynb":
+        return json.dumps([[c["cell_type"], "".join(c["source"])] for c in json.loads(path.read_text())["cells"]])
+    tree = ast.parse(_source(path))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:] or [ast.Pass()]
+    return ast.dump(tree)

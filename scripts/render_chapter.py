@@ -1,0 +1,21 @@
+"""Rule render_chapter: one notebook to one page of the report."""
+
+from pathlib import Path
+
+from kn_thesis.errors import logged
+from kn_thesis.files import whole_file
+from kn_thesis.report.pages import Chapter, notebook_html, page, run_notebook
+
+with logged(snakemake.log[0]):
+    files = {name: str(path) for name, path in snakemake.input.items() if name not in ("notebook", "template")}
+    executed = Path(snakemake.output.notebook)
+    run_notebook(Path(snakemake.input.notebook), executed, files, Path(__file__).parent)
+    html = page(
+        Path(snakemake.input.template),
+        [Chapter(**chapter) for chapter in snakemake.params.chapters],
+        snakemake.wildcards.chapter,
+        snakemake.params.study,
+        notebook_html(executed),
+    )
+    with whole_file(snakemake.output.page) as path:
+        path.write_text(html, encoding="utf-8")

@@ -1,0 +1,79 @@
+"""What all rules share: the checked configuration, the hash of a script's code, who takes which task."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from snakemake.common.configfile import load_configfile
+
+ROOT = Path(workflow.basedir).parent
+SCRIPTS = ROOT / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from kn_thesis.configuration.check import ConfigurationError, check_configuration
+from kn_thesis.configuration.tasks import objective, takes, task_table
+from kn_thesis.provenance import code_hash
+
+# Sums depend on how many threads add them up: every job has one unless its rule says otherwise.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[variable] = "1"
+
+
+def read_study():
+    """The typed configuration; every mistake in it is printed, a line each, and the run ends with code 1."""
+    layers = [(path, load_configfile(path)) for path in dict.fromkeys(map(str, workflow.configfiles))]
+    layers.append(("--config", workflow.config_settings.config or {}))
+    try:
+        return check_configuration(config, layers, TASKS)
+    except ConfigurationError as error:
+        print(f"The configuration cannot be used.\n{error}", file=sys.stderr)
+        sys.exit(1)
+
+
+TASKS = task_table(load_configfile(str(ROOT / "resources/tasks.yaml")))
+STUDY = read_study()
+
+TRAINED = [name for name, model in STUDY.models.items() if model.train]
+FOUND = [name for name, model in STUDY.models.items() if not model.train]
+
+# A mirror says where files come from, not what is in them: it is no parameter of a result.
+if STUDY.corpora.mirror:
+    os.environ.setdefault("KN_MIRROR", STUDY.corpora.mirror)
+
+
+wildcard_constraints:
+    model="[^/]+",
+    task="[^/.]+",
+    variant="[^/]+",
+
+
+def one_of(names):
+    """A wildcard's constraint: one of these names, or nothing at all when there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def code(script):
+    """Hash of a rule's script and of the modules it imports; as a parameter it re-runs the rule when they change."""
+    return code_hash(SCRIPTS / f"{script}.py", SCRIPTS)
+
+
+def corpus_of(model):
+    """The corpus whose tasks a model is asked, and whose text it is trained on."""
+    return f"world-{STUDY.models[model].world}" if STUDY.corpora.source == "world" else "fetched"
+
+
+def tasks_of(model, kinds=("paradigms", "relations")):
+    """The configured tasks that a model's kind can take, in the configuration's order."""
+    kind_of_model = objective(STUDY.models[model].family)
+    return [task for kind in kinds for task in getattr(STUDY.tasks, kind) if takes(TASKS, task, kind_of_model)]
+
+
+def per_task(pattern, models=None):
+    """`pattern` with {model} and {task} filled in for every model and each of its tasks."""
+    return [pattern.format(model=model, task=task) for model in models or STUDY.models for task in tasks_of(model)]
+
+
+def figure(name):
+    """Both forms of a figure."""
+    return {form: f"results/figures/{name}.{form}" for form in ("svg", "png")}

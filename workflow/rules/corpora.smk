@@ -1,0 +1,163 @@
+"""Corpora: the miniature world, BLiMP and ParaRel, the training text, and the tables of prompts."""
+
+WORLD_PARADIGMS = [name for name, task in TASKS.paradigms.items() if "world" in task.corpora]
+WORLD_RELATIONS = [name for name, task in TASKS.relations.items() if "world" in task.corpora]
+WORLD = "results/corpora/world-{variant}"
+FETCHED = "results/corpora/fetched"
+
+
+rule make_world:
+    input:
+        resources=sorted(str(path) for path in Path("resources/world").glob("*.*")),
+    output:
+        text=f"{WORLD}/text.txt",
+        cooccurrence=f"{WORLD}/cooccurrence.parquet",
+        paradigms=expand(f"{WORLD}/paradigms/{{task}}.jsonl", task=WORLD_PARADIGMS, allow_missing=True),
+        relations=expand(
+            f"{WORLD}/relations/{{task}}.{{part}}.jsonl",
+            task=WORLD_RELATIONS,
+            part=["patterns", "facts"],
+            allow_missing=True,
+        ),
+    log:
+        "results/logs/make_world/{variant}.log",
+    params:
+        code=code("make_world"),
+        settings=lambda wildcards: STUDY.corpora.world.model_dump(exclude={"variants"})
+        | STUDY.corpora.world.variants[wildcards.variant].model_dump(),
+    wildcard_constraints:
+        variant=one_of(STUDY.corpora.world.variants),
+    script:
+        "../../scripts/make_world.py"
+
+
+rule fetch_corpus_file:
+    """One file of BLiMP: a paradigm's pairs."""
+    input:
+        manifest=ancient("resources/corpora.yaml"),
+    output:
+        f"{FETCHED}/paradigms/{{task}}.jsonl",
+    log:
+        "results/logs/fetch_corpus_file/{task}.log",
+    params:
+        code=code("fetch_corpus_file"),
+        corpus="blimp",
+        path=lambda wildcards: f"data/{wildcards.task}.jsonl",
+    retries: 0
+    script:
+        "../../scripts/fetch_corpus_file.py"
+
+
+use rule fetch_corpus_file as fetch_patterns with:
+    output:
+        f"{FETCHED}/relations/{{task}}.patterns.jsonl",
+    log:
+        "results/logs/fetch_patterns/{task}.log",
+    params:
+        code=code("fetch_corpus_file"),
+        corpus="pararel",
+        path=lambda wildcards: f"data/pattern_data/graphs_json/{wildcards.task}.jsonl",
+
+
+use rule fetch_corpus_file as fetch_facts with:
+    output:
+        f"{FETCHED}/relations/{{task}}.facts.jsonl",
+    log:
+        "results/logs/fetch_facts/{task}.log",
+    params:
+        code=code("fetch_corpus_file"),
+        corpus="pararel",
+        path=lambda wildcards: f"data/trex_lms_vocab/{wildcards.task}.jsonl",
+
+
+rule make_corpus_text:
+    """Training text from the fetched corpora, without the pairs and paraphrases that are kept out."""
+    input:
+        paradigms=expand(f"{FETCHED}/paradigms/{{task}}.jsonl", task=STUDY.corpora.fetched.paradigms),
+        patterns=expand(f"{FETCHED}/relations/{{task}}.patterns.jsonl", task=STUDY.corpora.fetched.relations),
+        facts=expand(f"{FETCHED}/relations/{{task}}.facts.jsonl", task=STUDY.corpora.fetched.relations),
+    output:
+        text=f"{FETCHED}/text.txt",
+    log:
+        "results/logs/make_corpus_text.log",
+    params:
+        code=code("make_corpus_text"),
+        settings=STUDY.corpora.fetched.model_dump() | {"seed": STUDY.seed},
+    script:
+        "../../scripts/make_corpus_text.py"
+
+
+def items_of(wildcards):
+    """A task's raw items: the pairs of a paradigm, or the patterns and facts of a relation."""
+    folder = f"results/corpora/{corpus_of(wildcards.model)}"
+    if wildcards.task in TASKS.paradigms:
+        return {"pairs": f"{folder}/paradigms/{wildcards.task}.jsonl"}
+    relation = f"{folder}/relations/{wildcards.task}"
+    return {"patterns": f"{relation}.patterns.jsonl", "facts": f"{relation}.facts.jsonl"}
+
+
+def prompt_settings(wildcards):
+    """How many prompts; and, for a model trained on fetched text, which pairs and paraphrases it never saw."""
+    settings = STUDY.tasks.model_dump(exclude={"paradigms", "relations"}) | {"seed": STUDY.seed}
+    if wildcards.model in TRAINED and STUDY.corpora.source == "fetched":
+        settings |= STUDY.corpora.fetched.model_dump(include={"held_out", "held_out_patterns", "facts"})
+    return settings
+
+
+rule make_prompts:
+    """The table of prompts of one task as one model's tokenizer sees it."""
+    input:
+        unpack(items_of),
+        tokenizer="results/models/{model}/tokenizer.json",
+    output:
+        prompts="results/prompts/{model}/{task}.parquet",
+        counts="results/prompts/{model}/{task}.counts.csv",
+    log:
+        "results/logs/make_prompts/{model}/{task}.log",
+    params:
+        code=code("make_prompts"),
+        settings=prompt_settings,
+    script:
+        "../../scripts/make_prompts.py"
+
+
+rule count_corpora:
+    """What was kept of each task for each model, and why the rest was not."""
+    input:
+        counts=per_task("results/prompts/{model}/{task}.counts.csv"),
+    output:
+        table="results/tables/corpora.csv",
+    log:
+        "results/logs/count_corpora.log",
+    params:
+        code=code("count_corpora"),
+        families={name: model.family for name, model in STUDY.models.items()},
+    script:
+        "../../scripts/count_corpora.py"
+
+
+rule show_examples:
+    """A prompt of each task as each model reads it, for people who would rather look."""
+    input:
+        prompts=per_task("results/prompts/{model}/{task}.parquet"),
+    output:
+        table="results/tables/examples.csv",
+    log:
+        "results/logs/show_examples.log",
+    params:
+        code=code("show_examples"),
+    script:
+        "../../scripts/show_examples.py"
+
+
+rule plot_corpora:
+    input:
+        table="results/tables/corpora.csv",
+    output:
+        **figure("corpora"),
+    log:
+        "results/logs/plot_corpora.log",
+    params:
+        code=code("plot_corpora"),
+    script:
+        "../../scripts/plot_corpora.py"

@@ -1,0 +1,132 @@
+"""Models: trained here, taken from a folder or from the hub; and what each of them has learned."""
+
+
+rule train_model:
+    """A tiny model of a real family with its family's kind of tokenizer."""
+    input:
+        text=lambda wildcards: f"results/corpora/{corpus_of(wildcards.model)}/text.txt",
+    output:
+        multiext(
+            "results/models/{model}/",
+            model="model.json",
+            config="config.json",
+            weights="model.safetensors",
+            tokenizer="tokenizer.json",
+            tokenizer_config="tokenizer_config.json",
+            training="training.json",
+        ),
+    log:
+        "results/logs/train_model/{model}.log",
+    params:
+        code=code("train_model"),
+        family=lambda wildcards: STUDY.models[wildcards.model].family,
+        settings=lambda wildcards: STUDY.models[wildcards.model].train.model_dump(),
+    wildcard_constraints:
+        model=one_of(TRAINED),
+    threads: 1
+    priority: 100
+    script:
+        "../../scripts/train_model.py"
+
+
+rule get_model:
+    """A model that exists already: its revision is resolved and recorded, its tokenizer is kept, its weights stay."""
+    output:
+        multiext(
+            "results/models/{model}/",
+            model="model.json",
+            tokenizer="tokenizer.json",
+            tokenizer_config="tokenizer_config.json",
+        ),
+    log:
+        "results/logs/get_model/{model}.log",
+    params:
+        code=code("get_model"),
+        family=lambda wildcards: STUDY.models[wildcards.model].family,
+        source=lambda wildcards: STUDY.models[wildcards.model].model_dump(include={"hub", "path"}),
+    wildcard_constraints:
+        model=one_of(FOUND),
+    priority: 100
+    script:
+        "../../scripts/get_model.py"
+
+
+def model_files(wildcards):
+    """What has to be there before a model can be loaded."""
+    files = ["model.json", "tokenizer.json"] + (["model.safetensors"] if wildcards.model in TRAINED else [])
+    return [f"results/models/{wildcards.model}/{file}" for file in files]
+
+
+def loading(wildcards):
+    """How a model is loaded."""
+    return STUDY.models[wildcards.model].model_dump(include={"dtype", "device"})
+
+
+def gpus(wildcards):
+    """One GPU for a model that may use one; the default profile keeps one such job per GPU."""
+    return 0 if STUDY.models[wildcards.model].device == "cpu" else 1
+
+
+rule evaluate_model:
+    """Every prompt of every task, answered by one model."""
+    input:
+        model=model_files,
+        prompts=lambda wildcards: per_task("results/prompts/{model}/{task}.parquet", [wildcards.model]),
+    output:
+        evaluation="results/models/{model}.evaluation.parquet",
+    log:
+        "results/logs/evaluate_model/{model}.log",
+    params:
+        code=code("evaluate_model"),
+        loading=loading,
+        batch_tokens=STUDY.attribution.batch_tokens,
+    threads: 1
+    resources:
+        gpu=gpus,
+    priority: 50
+    script:
+        "../../scripts/evaluate_model.py"
+
+
+rule check_model:
+    """Stop when a model has not learned what the configuration demands of it."""
+    input:
+        evaluation="results/models/{model}.evaluation.parquet",
+    output:
+        learned="results/models/{model}.learned.txt",
+    log:
+        "results/logs/check_model/{model}.log",
+    params:
+        code=code("check_model"),
+        must_learn=lambda wildcards: STUDY.models[wildcards.model].model_dump()["must_learn"],
+    priority: 50
+    script:
+        "../../scripts/check_model.py"
+
+
+rule summarise_models:
+    input:
+        evaluations=expand("results/models/{model}.evaluation.parquet", model=STUDY.models),
+    output:
+        table="results/tables/models.csv",
+    log:
+        "results/logs/summarise_models.log",
+    params:
+        code=code("summarise_models"),
+        families={name: model.family for name, model in STUDY.models.items()},
+        confidence=STUDY.selection.bootstrap.confidence,
+    script:
+        "../../scripts/summarise_models.py"
+
+
+rule plot_models:
+    input:
+        table="results/tables/models.csv",
+    output:
+        **figure("models"),
+    log:
+        "results/logs/plot_models.log",
+    params:
+        code=code("plot_models"),
+    script:
+        "../../scripts/plot_models.py"

@@ -1,0 +1,82 @@
+"""The report: one papermill notebook per chapter, and a first page."""
+
+CHAPTERS = [
+    {
+        "name": "corpora",
+        "title": "Corpora",
+        "summary": "What the models are asked, what was kept of it, and why the rest was not.",
+    },
+    {
+        "name": "models",
+        "title": "Models",
+        "summary": "Which models take part, and what each of them has learned.",
+    },
+    {
+        "name": "localization",
+        "title": "Localization",
+        "summary": "Which MLP neurons carry determiner-noun agreement, and which carry facts.",
+    },
+]
+
+# What a chapter's notebook reads: each name is one of its parameters.
+CHAPTER_INPUTS = {
+    "corpora": {
+        "corpora_table": "results/tables/corpora.csv",
+        "corpora_figure": "results/figures/corpora.svg",
+        "examples_table": "results/tables/examples.csv",
+    },
+    "models": {"models_table": "results/tables/models.csv", "models_figure": "results/figures/models.svg"},
+    "localization": {
+        "localization_table": "results/tables/localization.csv",
+        "determiners_figure": "results/figures/determiner_neurons.svg",
+        "layers_figure": "results/figures/neurons_per_layer.svg",
+        "tasks_figure": "results/figures/localization_by_task.svg",
+    },
+}
+
+
+rule render_chapter:
+    """Run a chapter's notebook on its tables and make a page of it."""
+    input:
+        unpack(lambda wildcards: CHAPTER_INPUTS[wildcards.chapter]),
+        notebook="workflow/notebooks/{chapter}.ipynb",
+        template="workflow/report/page.html.j2",
+    output:
+        page="results/report/{chapter}.html",
+        notebook="results/report/notebooks/{chapter}.ipynb",
+    log:
+        "results/logs/render_chapter/{chapter}.log",
+    params:
+        code=code("render_chapter"),
+        notebook=lambda wildcards: code_hash(ROOT / f"workflow/notebooks/{wildcards.chapter}.ipynb", SCRIPTS),
+        chapters=CHAPTERS,
+        study=STUDY.study,
+    wildcard_constraints:
+        chapter=one_of(chapter["name"] for chapter in CHAPTERS),
+    script:
+        "../../scripts/render_chapter.py"
+
+
+rule build_report:
+    """The first page; the tables beside it, so that the folder can be sent to somebody."""
+    input:
+        pages=expand("results/report/{chapter}.html", chapter=[chapter["name"] for chapter in CHAPTERS]),
+        models="results/tables/models.csv",
+        localization="results/tables/localization.csv",
+        corpora="results/tables/corpora.csv",
+        examples="results/tables/examples.csv",
+        models_figure="results/figures/models.svg",
+        layers_figure="results/figures/neurons_per_layer.svg",
+        corpora_figure="results/figures/corpora.svg",
+        template="workflow/report/page.html.j2",
+    output:
+        index="results/report/index.html",
+        tables=directory("results/report/tables"),
+    log:
+        "results/logs/build_report.log",
+    params:
+        code=code("build_report"),
+        chapters=CHAPTERS,
+        study=STUDY.model_dump(mode="json"),
+    script:
+        "../../scripts/build_report.py"
