@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from kn_thesis.localization.quadrature import quadrature_rule
 
 

@@ -48,6 +48,12 @@ wildcard_constraints:
     variant="[^/]+",
 
 
+def entries(section, *keys):
+    """Some entries of a section of the configuration, as plain values that a job can be given."""
+    values = section.model_dump(mode="json")
+    return {key: values[key] for key in keys}
+
+
 def one_of(names):
     """A wildcard's constraint: one of these names, or nothing at all when there are none."""
     return "|".join(map(re.escape, names)) or "(?!)"

@@ -6,13 +6,23 @@ WORLD = "results/corpora/world-{variant}"
 FETCHED = "results/corpora/fetched"
 
 
+def world_settings(variant):
+    """What the world's text depends on: the settings that all variants share, and this variant's own."""
+    world = STUDY.corpora.world.model_dump()
+    return world.pop("variants")[variant] | world
+
+
 rule make_world:
     input:
         resources=sorted(str(path) for path in Path("resources/world").glob("*.*")),
     output:
         text=f"{WORLD}/text.txt",
         cooccurrence=f"{WORLD}/cooccurrence.parquet",
-        paradigms=expand(f"{WORLD}/paradigms/{{task}}.jsonl", task=WORLD_PARADIGMS, allow_missing=True),
+        paradigms=expand(
+            f"{WORLD}/paradigms/{{task}}.jsonl",
+            task=WORLD_PARADIGMS,
+            allow_missing=True,
+        ),
         relations=expand(
             f"{WORLD}/relations/{{task}}.{{part}}.jsonl",
             task=WORLD_RELATIONS,
@@ -21,12 +31,13 @@ rule make_world:
         ),
     log:
         "results/logs/make_world/{variant}.log",
-    params:
-        code=code("make_world"),
-        settings=lambda wildcards: STUDY.corpora.world.model_dump(exclude={"variants"})
-        | STUDY.corpora.world.variants[wildcards.variant].model_dump(),
     wildcard_constraints:
         variant=one_of(STUDY.corpora.world.variants),
+    params:
+        code=code("make_world"),
+        settings=lambda wildcards: world_settings(wildcards.variant),
+    conda:
+        "../../envs/corpora.yaml"
     script:
         "../../scripts/make_world.py"
 
@@ -39,11 +50,13 @@ rule fetch_corpus_file:
         f"{FETCHED}/paradigms/{{task}}.jsonl",
     log:
         "results/logs/fetch_corpus_file/{task}.log",
+    retries: 0
     params:
         code=code("fetch_corpus_file"),
         corpus="blimp",
         path=lambda wildcards: f"data/{wildcards.task}.jsonl",
-    retries: 0
+    conda:
+        "../../envs/corpora.yaml"
     script:
         "../../scripts/fetch_corpus_file.py"
 
@@ -74,8 +87,14 @@ rule make_corpus_text:
     """Training text from the fetched corpora, without the pairs and paraphrases that are kept out."""
     input:
         paradigms=expand(f"{FETCHED}/paradigms/{{task}}.jsonl", task=STUDY.corpora.fetched.paradigms),
-        patterns=expand(f"{FETCHED}/relations/{{task}}.patterns.jsonl", task=STUDY.corpora.fetched.relations),
-        facts=expand(f"{FETCHED}/relations/{{task}}.facts.jsonl", task=STUDY.corpora.fetched.relations),
+        patterns=expand(
+            f"{FETCHED}/relations/{{task}}.patterns.jsonl",
+            task=STUDY.corpora.fetched.relations,
+        ),
+        facts=expand(
+            f"{FETCHED}/relations/{{task}}.facts.jsonl",
+            task=STUDY.corpora.fetched.relations,
+        ),
     output:
         text=f"{FETCHED}/text.txt",
     log:
@@ -83,6 +102,8 @@ rule make_corpus_text:
     params:
         code=code("make_corpus_text"),
         settings=STUDY.corpora.fetched.model_dump() | {"seed": STUDY.seed},
+    conda:
+        "../../envs/corpora.yaml"
     script:
         "../../scripts/make_corpus_text.py"
 
@@ -93,14 +114,18 @@ def items_of(wildcards):
     if wildcards.task in TASKS.paradigms:
         return {"pairs": f"{folder}/paradigms/{wildcards.task}.jsonl"}
     relation = f"{folder}/relations/{wildcards.task}"
-    return {"patterns": f"{relation}.patterns.jsonl", "facts": f"{relation}.facts.jsonl"}
+    return {
+        "patterns": f"{relation}.patterns.jsonl",
+        "facts": f"{relation}.facts.jsonl",
+    }
 
 
 def prompt_settings(wildcards):
     """How many prompts; and, for a model trained on fetched text, which pairs and paraphrases it never saw."""
-    settings = STUDY.tasks.model_dump(exclude={"paradigms", "relations"}) | {"seed": STUDY.seed}
+    settings = entries(STUDY.tasks, "evaluated", "attributed", "max_target_tokens")
+    settings |= {"seed": STUDY.seed}
     if wildcards.model in TRAINED and STUDY.corpora.source == "fetched":
-        settings |= STUDY.corpora.fetched.model_dump(include={"held_out", "held_out_patterns", "facts"})
+        settings |= entries(STUDY.corpora.fetched, "held_out", "held_out_patterns", "facts")
     return settings
 
 
@@ -117,6 +142,8 @@ rule make_prompts:
     params:
         code=code("make_prompts"),
         settings=prompt_settings,
+    conda:
+        "../../envs/corpora.yaml"
     script:
         "../../scripts/make_prompts.py"
 
@@ -132,6 +159,8 @@ rule count_corpora:
     params:
         code=code("count_corpora"),
         families={name: model.family for name, model in STUDY.models.items()},
+    conda:
+        "../../envs/corpora.yaml"
     script:
         "../../scripts/count_corpora.py"
 
@@ -146,6 +175,8 @@ rule show_examples:
         "results/logs/show_examples.log",
     params:
         code=code("show_examples"),
+    conda:
+        "../../envs/corpora.yaml"
     script:
         "../../scripts/show_examples.py"
 
@@ -159,5 +190,7 @@ rule plot_corpora:
         "results/logs/plot_corpora.log",
     params:
         code=code("plot_corpora"),
+    conda:
+        "../../envs/corpora.yaml"
     script:
         "../../scripts/plot_corpora.py"

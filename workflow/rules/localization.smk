@@ -12,13 +12,15 @@ rule attribute_neurons:
         attribution="results/localization/{model}/{task}.safetensors",
     log:
         "results/logs/attribute_neurons/{model}/{task}.log",
+    threads: 1
+    resources:
+        gpu=gpus,
     params:
         code=code("attribute_neurons"),
         loading=loading,
         settings=STUDY.attribution.model_dump(),
-    threads: 1
-    resources:
-        gpu=gpus,
+    conda:
+        "../../envs/models.yaml"
     script:
         "../../scripts/attribute_neurons.py"
 
@@ -36,6 +38,8 @@ rule select_neurons:
     params:
         code=code("select_neurons"),
         settings=STUDY.selection.model_dump(),
+    conda:
+        "../../envs/statistics.yaml"
     script:
         "../../scripts/select_neurons.py"
 
@@ -51,5 +55,7 @@ rule summarise_localization:
     params:
         code=code("summarise_localization"),
         families={name: model.family for name, model in STUDY.models.items()},
+    conda:
+        "../../envs/statistics.yaml"
     script:
         "../../scripts/summarise_localization.py"

@@ -17,14 +17,16 @@ rule train_model:
         ),
     log:
         "results/logs/train_model/{model}.log",
+    wildcard_constraints:
+        model=one_of(TRAINED),
+    priority: 100
+    threads: 1
     params:
         code=code("train_model"),
         family=lambda wildcards: STUDY.models[wildcards.model].family,
         settings=lambda wildcards: STUDY.models[wildcards.model].train.model_dump(),
-    wildcard_constraints:
-        model=one_of(TRAINED),
-    threads: 1
-    priority: 100
+    conda:
+        "../../envs/models.yaml"
     script:
         "../../scripts/train_model.py"
 
@@ -40,13 +42,15 @@ rule get_model:
         ),
     log:
         "results/logs/get_model/{model}.log",
-    params:
-        code=code("get_model"),
-        family=lambda wildcards: STUDY.models[wildcards.model].family,
-        source=lambda wildcards: STUDY.models[wildcards.model].model_dump(include={"hub", "path"}),
     wildcard_constraints:
         model=one_of(FOUND),
     priority: 100
+    params:
+        code=code("get_model"),
+        family=lambda wildcards: STUDY.models[wildcards.model].family,
+        source=lambda wildcards: entries(STUDY.models[wildcards.model], "hub", "path"),
+    conda:
+        "../../envs/models.yaml"
     script:
         "../../scripts/get_model.py"
 
@@ -59,7 +63,7 @@ def model_files(wildcards):
 
 def loading(wildcards):
     """How a model is loaded."""
-    return STUDY.models[wildcards.model].model_dump(include={"dtype", "device"})
+    return entries(STUDY.models[wildcards.model], "dtype", "device")
 
 
 def gpus(wildcards):
@@ -76,14 +80,16 @@ rule evaluate_model:
         evaluation="results/models/{model}.evaluation.parquet",
     log:
         "results/logs/evaluate_model/{model}.log",
+    priority: 50
+    threads: 1
+    resources:
+        gpu=gpus,
     params:
         code=code("evaluate_model"),
         loading=loading,
         batch_tokens=STUDY.attribution.batch_tokens,
-    threads: 1
-    resources:
-        gpu=gpus,
-    priority: 50
+    conda:
+        "../../envs/models.yaml"
     script:
         "../../scripts/evaluate_model.py"
 
@@ -96,10 +102,12 @@ rule check_model:
         learned="results/models/{model}.learned.txt",
     log:
         "results/logs/check_model/{model}.log",
+    priority: 50
     params:
         code=code("check_model"),
-        must_learn=lambda wildcards: STUDY.models[wildcards.model].model_dump()["must_learn"],
-    priority: 50
+        must_learn=lambda wildcards: entries(STUDY.models[wildcards.model], "must_learn"),
+    conda:
+        "../../envs/statistics.yaml"
     script:
         "../../scripts/check_model.py"
 
@@ -115,6 +123,8 @@ rule summarise_models:
         code=code("summarise_models"),
         families={name: model.family for name, model in STUDY.models.items()},
         confidence=STUDY.selection.bootstrap.confidence,
+    conda:
+        "../../envs/statistics.yaml"
     script:
         "../../scripts/summarise_models.py"
 
@@ -128,5 +138,7 @@ rule plot_models:
         "results/logs/plot_models.log",
     params:
         code=code("plot_models"),
+    conda:
+        "../../envs/statistics.yaml"
     script:
         "../../scripts/plot_models.py"

@@ -25,7 +25,10 @@ CHAPTER_INPUTS = {
         "corpora_figure": "results/figures/corpora.svg",
         "examples_table": "results/tables/examples.csv",
     },
-    "models": {"models_table": "results/tables/models.csv", "models_figure": "results/figures/models.svg"},
+    "models": {
+        "models_table": "results/tables/models.csv",
+        "models_figure": "results/figures/models.svg",
+    },
     "localization": {
         "localization_table": "results/tables/localization.csv",
         "determiners_figure": "results/figures/determiner_neurons.svg",
@@ -46,13 +49,15 @@ rule render_chapter:
         notebook="results/report/notebooks/{chapter}.ipynb",
     log:
         "results/logs/render_chapter/{chapter}.log",
+    wildcard_constraints:
+        chapter=one_of(chapter["name"] for chapter in CHAPTERS),
     params:
         code=code("render_chapter"),
         notebook=lambda wildcards: code_hash(ROOT / f"workflow/notebooks/{wildcards.chapter}.ipynb", SCRIPTS),
         chapters=CHAPTERS,
         study=STUDY.study,
-    wildcard_constraints:
-        chapter=one_of(chapter["name"] for chapter in CHAPTERS),
+    conda:
+        "../../envs/report.yaml"
     script:
         "../../scripts/render_chapter.py"
 
@@ -60,7 +65,10 @@ rule render_chapter:
 rule build_report:
     """The first page; the tables beside it, so that the folder can be sent to somebody."""
     input:
-        pages=expand("results/report/{chapter}.html", chapter=[chapter["name"] for chapter in CHAPTERS]),
+        pages=expand(
+            "results/report/{chapter}.html",
+            chapter=[chapter["name"] for chapter in CHAPTERS],
+        ),
         models="results/tables/models.csv",
         localization="results/tables/localization.csv",
         corpora="results/tables/corpora.csv",
@@ -78,5 +86,7 @@ rule build_report:
         code=code("build_report"),
         chapters=CHAPTERS,
         study=STUDY.model_dump(mode="json"),
+    conda:
+        "../../envs/report.yaml"
     script:
         "../../scripts/build_report.py"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import pandas as pd
@@ -37,10 +38,7 @@ def overview(
         + figure_html(figures[chapter.name], f"Figure of the chapter {chapter.title}", chapter.summary)
         for chapter, sentence in zip(chapters, _findings(tables), strict=True)
     )
-    packages = pd.DataFrame(
-        [("Python", platform.python_version()), *((name, version(name)) for name in PACKAGES)],
-        columns=["package", "version"],
-    )
+    packages = pd.DataFrame([("Python", platform.python_version()), *_versions()], columns=["package", "version"])
     settings = pd.DataFrame(_flat(study), columns=["key", "value"])
     return (
         "<h1>What was found</h1>" + pictures + '<h2 id="chapters">Chapters</h2><div class="cards">' + cards + "</div>"
@@ -48,6 +46,15 @@ def overview(
         + table_html(settings, "configuration", "The whole configuration, defaults included.", download=False)
         + table_html(packages, "packages", "Versions of what did the work.", download=False)
     )
+
+
+def _versions() -> list[tuple[str, str]]:
+    """Name and version of each package that is installed where the report is built."""
+    found = []
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found.append((name, version(name)))
+    return found
 
 
 def _findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
