@@ -83,3 +83,52 @@ def per_task(pattern, models=None):
 def figure(name):
     """Both forms of a figure."""
     return {form: f"results/figures/{name}.{form}" for form in ("svg", "png")}
+
+
+
+def world_settings(variant):
+    """What the world's text depends on: the settings that all variants share, and this variant's own."""
+    world = STUDY.corpora.world.model_dump()
+    return world.pop("variants")[variant] | world
+
+
+
+def items_of(wildcards):
+    """A task's raw items: the pairs of a paradigm, or the patterns and facts of a relation."""
+    folder = f"results/corpora/{corpus_of(wildcards.model)}"
+    if wildcards.task in TASKS.paradigms:
+        return {"pairs": f"{folder}/paradigms/{wildcards.task}.jsonl"}
+    relation = f"{folder}/relations/{wildcards.task}"
+    return {
+        "patterns": f"{relation}.patterns.jsonl",
+        "facts": f"{relation}.facts.jsonl",
+    }
+
+
+
+def prompt_settings(wildcards):
+    """How many prompts; and, for a model trained on fetched text, which pairs and paraphrases it never saw."""
+    settings = entries(STUDY.tasks, "evaluated", "attributed", "max_target_tokens")
+    settings |= {"seed": STUDY.seed}
+    if wildcards.model in TRAINED and STUDY.corpora.source == "fetched":
+        settings |= entries(STUDY.corpora.fetched, "held_out", "held_out_patterns", "facts")
+    return settings
+
+
+
+def model_files(wildcards):
+    """What has to be there before a model can be loaded."""
+    files = ["model.json", "tokenizer.json"] + (["model.safetensors"] if wildcards.model in TRAINED else [])
+    return [f"results/models/{wildcards.model}/{file}" for file in files]
+
+
+
+def loading(wildcards):
+    """How a model is loaded."""
+    return entries(STUDY.models[wildcards.model], "dtype", "device")
+
+
+
+def gpus(wildcards):
+    """One GPU for a model that may use one; the default profile keeps one such job per GPU."""
+    return 0 if STUDY.models[wildcards.model].device == "cpu" else 1

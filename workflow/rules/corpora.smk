@@ -6,11 +6,6 @@ WORLD = "results/corpora/world-{variant}"
 FETCHED = "results/corpora/fetched"
 
 
-def world_settings(variant):
-    """What the world's text depends on: the settings that all variants share, and this variant's own."""
-    world = STUDY.corpora.world.model_dump()
-    return world.pop("variants")[variant] | world
-
 
 rule make_world:
     input:
@@ -108,25 +103,6 @@ rule make_corpus_text:
         "../../scripts/make_corpus_text.py"
 
 
-def items_of(wildcards):
-    """A task's raw items: the pairs of a paradigm, or the patterns and facts of a relation."""
-    folder = f"results/corpora/{corpus_of(wildcards.model)}"
-    if wildcards.task in TASKS.paradigms:
-        return {"pairs": f"{folder}/paradigms/{wildcards.task}.jsonl"}
-    relation = f"{folder}/relations/{wildcards.task}"
-    return {
-        "patterns": f"{relation}.patterns.jsonl",
-        "facts": f"{relation}.facts.jsonl",
-    }
-
-
-def prompt_settings(wildcards):
-    """How many prompts; and, for a model trained on fetched text, which pairs and paraphrases it never saw."""
-    settings = entries(STUDY.tasks, "evaluated", "attributed", "max_target_tokens")
-    settings |= {"seed": STUDY.seed}
-    if wildcards.model in TRAINED and STUDY.corpora.source == "fetched":
-        settings |= entries(STUDY.corpora.fetched, "held_out", "held_out_patterns", "facts")
-    return settings
 
 
 rule make_prompts:

@@ -55,20 +55,7 @@ rule get_model:
         "../../scripts/get_model.py"
 
 
-def model_files(wildcards):
-    """What has to be there before a model can be loaded."""
-    files = ["model.json", "tokenizer.json"] + (["model.safetensors"] if wildcards.model in TRAINED else [])
-    return [f"results/models/{wildcards.model}/{file}" for file in files]
 
-
-def loading(wildcards):
-    """How a model is loaded."""
-    return entries(STUDY.models[wildcards.model], "dtype", "device")
-
-
-def gpus(wildcards):
-    """One GPU for a model that may use one; the default profile keeps one such job per GPU."""
-    return 0 if STUDY.models[wildcards.model].device == "cpu" else 1
 
 
 rule evaluate_model:
