@@ -85,12 +85,10 @@ def figure(name):
     return {form: f"results/figures/{name}.{form}" for form in ("svg", "png")}
 
 
-
 def world_settings(variant):
     """What the world's text depends on: the settings that all variants share, and this variant's own."""
     world = STUDY.corpora.world.model_dump()
     return world.pop("variants")[variant] | world
-
 
 
 def items_of(wildcards):
@@ -105,7 +103,6 @@ def items_of(wildcards):
     }
 
 
-
 def prompt_settings(wildcards):
     """How many prompts; and, for a model trained on fetched text, which pairs and paraphrases it never saw."""
     settings = entries(STUDY.tasks, "evaluated", "attributed", "max_target_tokens")
@@ -115,18 +112,15 @@ def prompt_settings(wildcards):
     return settings
 
 
-
 def model_files(wildcards):
     """What has to be there before a model can be loaded."""
     files = ["model.json", "tokenizer.json"] + (["model.safetensors"] if wildcards.model in TRAINED else [])
     return [f"results/models/{wildcards.model}/{file}" for file in files]
 
 
-
 def loading(wildcards):
     """How a model is loaded."""
     return entries(STUDY.models[wildcards.model], "dtype", "device")
-
 
 
 def gpus(wildcards):

@@ -6,7 +6,6 @@ WORLD = "results/corpora/world-{variant}"
 FETCHED = "results/corpora/fetched"
 
 
-
 rule make_world:
     input:
         resources=sorted(str(path) for path in Path("resources/world").glob("*.*")),
@@ -28,11 +27,11 @@ rule make_world:
         "results/logs/make_world/{variant}.log",
     wildcard_constraints:
         variant=one_of(STUDY.corpora.world.variants),
+    conda:
+        "../../envs/corpora.yaml"
     params:
         code=code("make_world"),
         settings=lambda wildcards: world_settings(wildcards.variant),
-    conda:
-        "../../envs/corpora.yaml"
     script:
         "../../scripts/make_world.py"
 
@@ -46,12 +45,12 @@ rule fetch_corpus_file:
     log:
         "results/logs/fetch_corpus_file/{task}.log",
     retries: 0
+    conda:
+        "../../envs/corpora.yaml"
     params:
         code=code("fetch_corpus_file"),
         corpus="blimp",
         path=lambda wildcards: f"data/{wildcards.task}.jsonl",
-    conda:
-        "../../envs/corpora.yaml"
     script:
         "../../scripts/fetch_corpus_file.py"
 
@@ -94,15 +93,13 @@ rule make_corpus_text:
         text=f"{FETCHED}/text.txt",
     log:
         "results/logs/make_corpus_text.log",
+    conda:
+        "../../envs/corpora.yaml"
     params:
         code=code("make_corpus_text"),
         settings=STUDY.corpora.fetched.model_dump() | {"seed": STUDY.seed},
-    conda:
-        "../../envs/corpora.yaml"
     script:
         "../../scripts/make_corpus_text.py"
-
-
 
 
 rule make_prompts:
@@ -115,11 +112,11 @@ rule make_prompts:
         counts="results/prompts/{model}/{task}.counts.csv",
     log:
         "results/logs/make_prompts/{model}/{task}.log",
+    conda:
+        "../../envs/corpora.yaml"
     params:
         code=code("make_prompts"),
         settings=prompt_settings,
-    conda:
-        "../../envs/corpora.yaml"
     script:
         "../../scripts/make_prompts.py"
 
@@ -132,11 +129,11 @@ rule count_corpora:
         table="results/tables/corpora.csv",
     log:
         "results/logs/count_corpora.log",
+    conda:
+        "../../envs/corpora.yaml"
     params:
         code=code("count_corpora"),
         families={name: model.family for name, model in STUDY.models.items()},
-    conda:
-        "../../envs/corpora.yaml"
     script:
         "../../scripts/count_corpora.py"
 
@@ -149,10 +146,10 @@ rule show_examples:
         table="results/tables/examples.csv",
     log:
         "results/logs/show_examples.log",
-    params:
-        code=code("show_examples"),
     conda:
         "../../envs/corpora.yaml"
+    params:
+        code=code("show_examples"),
     script:
         "../../scripts/show_examples.py"
 
@@ -164,9 +161,9 @@ rule plot_corpora:
         **figure("corpora"),
     log:
         "results/logs/plot_corpora.log",
-    params:
-        code=code("plot_corpora"),
     conda:
         "../../envs/corpora.yaml"
+    params:
+        code=code("plot_corpora"),
     script:
         "../../scripts/plot_corpora.py"

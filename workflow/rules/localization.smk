@@ -12,6 +12,8 @@ rule attribute_neurons:
         attribution="results/localization/{model}/{task}.safetensors",
     log:
         "results/logs/attribute_neurons/{model}/{task}.log",
+    conda:
+        "../../envs/models.yaml"
     threads: 1
     resources:
         gpu=gpus,
@@ -19,8 +21,6 @@ rule attribute_neurons:
         code=code("attribute_neurons"),
         loading=loading,
         settings=STUDY.attribution.model_dump(),
-    conda:
-        "../../envs/models.yaml"
     script:
         "../../scripts/attribute_neurons.py"
 
@@ -35,11 +35,11 @@ rule select_neurons:
         statistics="results/localization/{model}/{task}.statistics.parquet",
     log:
         "results/logs/select_neurons/{model}/{task}.log",
+    conda:
+        "../../envs/statistics.yaml"
     params:
         code=code("select_neurons"),
         settings=STUDY.selection.model_dump(),
-    conda:
-        "../../envs/statistics.yaml"
     script:
         "../../scripts/select_neurons.py"
 
@@ -52,10 +52,10 @@ rule summarise_localization:
         table="results/tables/localization.csv",
     log:
         "results/logs/summarise_localization.log",
+    conda:
+        "../../envs/statistics.yaml"
     params:
         code=code("summarise_localization"),
         families={name: model.family for name, model in STUDY.models.items()},
-    conda:
-        "../../envs/statistics.yaml"
     script:
         "../../scripts/summarise_localization.py"

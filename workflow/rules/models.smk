@@ -20,13 +20,13 @@ rule train_model:
     wildcard_constraints:
         model=one_of(TRAINED),
     priority: 100
+    conda:
+        "../../envs/models.yaml"
     threads: 1
     params:
         code=code("train_model"),
         family=lambda wildcards: STUDY.models[wildcards.model].family,
         settings=lambda wildcards: STUDY.models[wildcards.model].train.model_dump(),
-    conda:
-        "../../envs/models.yaml"
     script:
         "../../scripts/train_model.py"
 
@@ -45,17 +45,14 @@ rule get_model:
     wildcard_constraints:
         model=one_of(FOUND),
     priority: 100
+    conda:
+        "../../envs/models.yaml"
     params:
         code=code("get_model"),
         family=lambda wildcards: STUDY.models[wildcards.model].family,
         source=lambda wildcards: entries(STUDY.models[wildcards.model], "hub", "path"),
-    conda:
-        "../../envs/models.yaml"
     script:
         "../../scripts/get_model.py"
-
-
-
 
 
 rule evaluate_model:
@@ -68,6 +65,8 @@ rule evaluate_model:
     log:
         "results/logs/evaluate_model/{model}.log",
     priority: 50
+    conda:
+        "../../envs/models.yaml"
     threads: 1
     resources:
         gpu=gpus,
@@ -75,8 +74,6 @@ rule evaluate_model:
         code=code("evaluate_model"),
         loading=loading,
         batch_tokens=STUDY.attribution.batch_tokens,
-    conda:
-        "../../envs/models.yaml"
     script:
         "../../scripts/evaluate_model.py"
 
@@ -90,11 +87,11 @@ rule check_model:
     log:
         "results/logs/check_model/{model}.log",
     priority: 50
+    conda:
+        "../../envs/statistics.yaml"
     params:
         code=code("check_model"),
         must_learn=lambda wildcards: entries(STUDY.models[wildcards.model], "must_learn"),
-    conda:
-        "../../envs/statistics.yaml"
     script:
         "../../scripts/check_model.py"
 
@@ -106,12 +103,12 @@ rule summarise_models:
         table="results/tables/models.csv",
     log:
         "results/logs/summarise_models.log",
+    conda:
+        "../../envs/statistics.yaml"
     params:
         code=code("summarise_models"),
         families={name: model.family for name, model in STUDY.models.items()},
         confidence=STUDY.selection.bootstrap.confidence,
-    conda:
-        "../../envs/statistics.yaml"
     script:
         "../../scripts/summarise_models.py"
 
@@ -123,9 +120,9 @@ rule plot_models:
         **figure("models"),
     log:
         "results/logs/plot_models.log",
-    params:
-        code=code("plot_models"),
     conda:
         "../../envs/statistics.yaml"
+    params:
+        code=code("plot_models"),
     script:
         "../../scripts/plot_models.py"

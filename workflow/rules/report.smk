@@ -51,13 +51,13 @@ rule render_chapter:
         "results/logs/render_chapter/{chapter}.log",
     wildcard_constraints:
         chapter=one_of(chapter["name"] for chapter in CHAPTERS),
+    conda:
+        "../../envs/report.yaml"
     params:
         code=code("render_chapter"),
         notebook=lambda wildcards: code_hash(ROOT / f"workflow/notebooks/{wildcards.chapter}.ipynb", SCRIPTS),
         chapters=CHAPTERS,
         study=STUDY.study,
-    conda:
-        "../../envs/report.yaml"
     script:
         "../../scripts/render_chapter.py"
 
@@ -82,11 +82,11 @@ rule build_report:
         tables=directory("results/report/tables"),
     log:
         "results/logs/build_report.log",
+    conda:
+        "../../envs/report.yaml"
     params:
         code=code("build_report"),
         chapters=CHAPTERS,
         study=STUDY.model_dump(mode="json"),
-    conda:
-        "../../envs/report.yaml"
     script:
         "../../scripts/build_report.py"
