@@ -1,0 +1,93 @@
+"""Reading of the tables and YAML files that people write, with one clear line for each kind of mistake."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kn_thesis.errors import UserError
+
+
+def read_table(path: Path, columns: Sequence[str], key: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Rows of a CSV file as dictionaries of strings, in the file's order.
+
+    `columns` are the file's columns, all of them; `key` names columns that no two rows may share.
+    Raises `UserError` naming file, line and remedy.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = list(csv.reader(file))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; the world needs it (columns {', '.join(columns)})") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 (byte {error.start}); save the file as UTF-8") from None
+    if not lines or lines[0] != list(columns):
+        found = ", ".join(lines[0]) if lines else "nothing"
+        raise UserError(f"{path}: columns must be {', '.join(columns)}; found {found}")
+    rows: list[dict[str, str]] = []
+    seen: dict[tuple[str, ...], int] = {}
+    for number, line in enumerate(lines[1:], start=2):
+        if len(line) != len(columns):
+            raise UserError(f"{path}, line {number}: {len(line)} cells, {len(columns)} expected: {','.join(line)!r}")
+        row = dict(zip(columns, (cell.strip() for cell in line), strict=True))
+        identity = tuple(row[name] for name in key)
+        if key and identity in seen:
+            raise UserError(
+                f"{path}, line {number}: {' '.join(identity)!r} stands in line {seen[identity]} already; remove one"
+            )
+        seen[identity] = number
+        rows.append(row)
+    if not rows:
+        raise UserError(f"{path}: no rows below the heading; add some")
+    return rows
+
+
+def read_yaml(path: Path, keys: Iterable[str]) -> dict[str, Any]:
+    """Content of a YAML file whose top level has exactly `keys`; raises `UserError`."""
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; the world needs it") from None
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        line = f", line {place.line + 1}" if place else ""
+        raise UserError(f"{path}{line}: not YAML: {getattr(error, 'problem', error)}") from None
+    check_keys(content, keys, f"{path}")
+    return content
+
+
+def check_keys(entry: Any, required: Iterable[str], where: str, optional: Iterable[str] = ()) -> None:
+    """Raise `UserError` unless `entry` is a mapping with all `required` keys and no others but `optional` ones."""
+    required, optional = list(required), list(optional)
+    if not isinstance(entry, Mapping):
+        raise UserError(f"{where}: must be a mapping with the keys {', '.join(required)}")
+    missing = [key for key in required if key not in entry]
+    if missing:
+        raise UserError(f"{where}: {missing[0]!r} is missing; needed: {', '.join(required)}")
+    unknown = [key for key in entry if key not in required and key not in optional]
+    if unknown:
+        raise UserError(f"{where}: unknown key {unknown[0]!r}; allowed: {', '.join([*required, *optional])}")
+
+
+def one_of(value: str, allowed: Iterable[str], where: str) -> str:
+    """`value`, if it is among `allowed`; else raise `UserError` naming what is."""
+    allowed = list(allowed)
+    if value not in allowed:
+        names = ", ".join(name or "(empty)" for name in allowed)
+        raise UserError(f"{where}: {value!r} is not allowed; allowed: {names}")
+    return value
+
+
+def number_between(value: Any, low: float, high: float, where: str) -> float:
+    """`value` as a float within [low, high]; else raise `UserError`."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise UserError(f"{where}: {value!r} is not a number; allowed: {low:g} to {high:g}") from None
+    if not low <= number <= high or isinstance(value, bool):
+        raise UserError(f"{where}: {value!r} is out of range; allowed: {low:g} to {high:g}")
+    return number
