@@ -134,7 +134,9 @@ def _verbs(path: Path) -> tuple[Verb, ...]:
         one_of(row["object"], ("", "person", "thing", "any"), f"{where}, object")
         one_of(row["reflexive"], ("yes", ""), f"{where}, reflexive")
         if row["plural_present"] in (row["singular_present"], row["past"], row["participle"]):
-            raise UserError(f"{where}: present, past and participle must differ from the plural present; choose another verb")
+            raise UserError(
+                f"{where}: present, past and participle must differ from the plural present; choose another verb"
+            )
         verbs.append(Verb(**{**row, "reflexive": row["reflexive"] == "yes"}))
     return tuple(verbs)
 
@@ -156,7 +158,9 @@ def _determiners(path: Path) -> tuple[Determiner, ...]:
     for row in read_table(path, ("determiner", "number", "weight"), key=("determiner",)):
         where = f"{path}, {row['determiner']!r}"
         number = one_of(row["number"], (SINGULAR, PLURAL, "neutral"), f"{where}, number")
-        determiners.append(Determiner(row["determiner"], number, number_between(row["weight"], 0.01, 100, f"{where}, weight")))
+        determiners.append(
+            Determiner(row["determiner"], number, number_between(row["weight"], 0.01, 100, f"{where}, weight"))
+        )
     return tuple(determiners)
 
 
@@ -165,7 +169,9 @@ def _biased(path: Path) -> tuple[BiasedWord, ...]:
     for row in read_table(path, ("word", "place", "plural_share"), key=("word",)):
         where = f"{path}, {row['word']!r}"
         place = one_of(row["place"], ("adjective", "determiner"), f"{where}, place")
-        biased.append(BiasedWord(row["word"], place, number_between(row["plural_share"], 0, 1, f"{where}, plural_share")))
+        biased.append(
+            BiasedWord(row["word"], place, number_between(row["plural_share"], 0, 1, f"{where}, plural_share"))
+        )
     return tuple(biased)
 
 
@@ -174,7 +180,8 @@ def _check_one_class_each(lexicon: Lexicon, folder: Path) -> None:
     forms: dict[str, str] = {}
     entries = [("nouns.csv", {noun.singular, noun.plural}) for noun in lexicon.nouns]
     entries += [
-        ("verbs.csv", {verb.plural_present, verb.singular_present, verb.past, verb.participle}) for verb in lexicon.verbs
+        ("verbs.csv", {verb.plural_present, verb.singular_present, verb.past, verb.participle})
+        for verb in lexicon.verbs
     ]
     entries += [("adjectives.csv", {adjective.word}) for adjective in lexicon.adjectives]
     entries += [("names.csv", {name}) for name in lexicon.names]
@@ -185,5 +192,7 @@ def _check_one_class_each(lexicon: Lexicon, folder: Path) -> None:
             if not word.isalpha():
                 raise UserError(f"{folder / table}: {word!r} must be one word of letters")
             if word in forms:
-                raise UserError(f"{folder / table}: {word!r} is also a word of {forms[word]}; each form may stand in one entry only")
+                raise UserError(
+                    f"{folder / table}: {word!r} is also a word of {forms[word]}; each form may stand in one entry only"
+                )
             forms[word] = table

@@ -1,0 +1,185 @@
+"""Facts of the world: relations with paraphrases, and the sentences that state them."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from kn_thesis.corpora.lexicon import SINGULAR, VOWELS
+from kn_thesis.corpora.resources import check_keys, read_table, read_yaml
+from kn_thesis.corpora.sentences import Token
+from kn_thesis.errors import UserError
+
+COLUMNS = {
+    "countries.csv": ("country", "capital"),
+    "people.csv": ("first_name", "last_name", "field", "country", "birthplace"),
+    "fields.csv": ("field", "occupation"),
+    "homelands.csv": ("country", "language", "other_city"),
+    "complaints.csv": ("complaint", "name", "specialist"),
+}
+TRAINED, HELD_OUT = "trained", "held_out"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Subject and object of a relation; `concept` is what the subject is another name of, or ""."""
+
+    subject: str
+    object: str
+    concept: str = ""
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A relation's facts and its paraphrases, those of the text and those kept out of it."""
+
+    name: str
+    label: str
+    inverse_of: str
+    facts: tuple[Fact, ...]
+    trained: tuple[str, ...]
+    held_out: tuple[str, ...]
+
+    def pattern_rows(self) -> list[dict[str, str]]:
+        """Paraphrases in ParaRel's format, with the split they belong to."""
+        return [
+            {"pattern": _plain(pattern), "split": split}
+            for split, patterns in ((TRAINED, self.trained), (HELD_OUT, self.held_out))
+            for pattern in patterns
+        ]
+
+    def fact_rows(self) -> list[dict[str, str]]:
+        """Facts in the format of ParaRel's T-REx files; the uuid follows from the fact."""
+        return [
+            {
+                "sub_label": fact.subject,
+                "obj_label": fact.object,
+                "uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.name}/{fact.subject}/{fact.object}")),
+            }
+            | ({"concept": fact.concept} if fact.concept else {})
+            for fact in self.facts
+        ]
+
+
+@dataclass(frozen=True)
+class World:
+    """All relations, and the background sentences (templates already filled)."""
+
+    relations: tuple[Relation, ...]
+    background: tuple[str, ...]
+
+
+def load_facts(folder: Path) -> World:
+    """Read and check `relations.yaml` and its tables in `folder`; raises `UserError` with file, place and remedy."""
+    path = folder / "relations.yaml"
+    content = read_yaml(path, ("relations", "background"))
+    tables = {name: read_table(folder / name, columns) for name, columns in COLUMNS.items()}
+    relations = tuple(_relation(name, entry, tables, path) for name, entry in content["relations"].items())
+    names = {relation.name for relation in relations}
+    for relation in relations:
+        if relation.inverse_of and relation.inverse_of not in names:
+            raise UserError(f"{path}, {relation.name}.inverse_of: {relation.inverse_of!r} is no relation of this file")
+    background = []
+    for entry in content["background"]:
+        check_keys(entry, ("table", "pattern"), f"{path}, background")
+        for row in _table(tables, entry["table"], f"{path}, background"):
+            background.append(
+                re.sub(r"\[(\w+)\]", lambda slot, row=row: _cell(row, slot[1], f"{path}, background"), entry["pattern"])
+            )
+    return World(relations, tuple(dict.fromkeys(background)))
+
+
+def statements(world: World, one_way: bool) -> list[str]:
+    """Every fact in every trained paraphrase, and the background: filled patterns, braces kept.
+
+    With `one_way`, a relation and its inverse are stated only from the relation's own side (its subject comes first).
+    """
+    paired = {relation.inverse_of: relation.name for relation in world.relations if relation.inverse_of}
+    filled = []
+    for relation in world.relations:
+        for pattern in relation.trained:
+            subject_first = pattern.index("[X]") < pattern.index("[Y]")
+            if one_way and ((relation.name in paired and not subject_first) or (relation.inverse_of and subject_first)):
+                continue
+            filled += [pattern.replace("[X]", fact.subject).replace("[Y]", fact.object) for fact in relation.facts]
+    return filled + list(world.background)
+
+
+def fact_sentences(world: World, number: int, one_way: bool, seed: int) -> Iterator[str]:
+    """`number` statements: each as often as any other, give or take one, in rounds of seeded random order."""
+    every = statements(world, one_way)
+    for start in range(0, number, len(every)):
+        order = list(every)
+        Random(f"facts {seed} {start // len(every)}").shuffle(order)
+        yield from order[: number - start]
+
+
+def read_statement(filled: str, determiners: Mapping[str, str]) -> tuple[str, list[Token]]:
+    """A filled pattern as a sentence, and the words of its noun phrases (in braces; the last word is the noun)."""
+    tokens = []
+    for phrase in re.findall(r"\{(.*?)\}", filled):
+        *others, noun = phrase.split()
+        for word in others:
+            word = word.lower() if word.lower() in determiners else word
+            tokens.append(Token(word, "determiner" if word in determiners else "adjective", SINGULAR))
+        tokens.append(Token(noun, "noun", SINGULAR))
+    text = _plain(filled).replace(" .", ".").replace(" ,", ",")
+    return text[0].upper() + text[1:], tokens
+
+
+def _plain(pattern: str) -> str:
+    return pattern.replace("{", "").replace("}", "")
+
+
+def _relation(name: str, entry: Any, tables: Mapping[str, list[dict[str, str]]], path: Path) -> Relation:
+    where = f"{path}, {name}"
+    check_keys(entry, ("label", "facts", "trained", "held_out"), where, ("inverse_of",))
+    for split in (TRAINED, HELD_OUT):
+        for pattern in entry[split]:
+            if pattern.count("[X]") != 1 or pattern.count("[Y]") != 1 or not pattern.endswith(" ."):
+                raise UserError(f"{where}.{split}: {pattern!r} must have [X] once, [Y] once, and end with ' .'")
+    shared = set(map(_plain, entry[TRAINED])) & set(map(_plain, entry[HELD_OUT]))
+    if shared:
+        raise UserError(f"{where}: {sorted(shared)[0]!r} is both trained and held out; remove one")
+    facts = tuple(_facts(entry["facts"], tables, where))
+    if any("{a [Y]" in pattern.lower() for pattern in entry[TRAINED] + entry[HELD_OUT]):
+        vowel = [fact.object for fact in facts if fact.object[0].lower() in VOWELS]
+        if vowel:
+            raise UserError(f"{where}: 'a [Y]' does not fit the object {vowel[0]!r}; reword the pattern or the object")
+    return Relation(
+        name, entry["label"], entry.get("inverse_of", ""), facts, tuple(entry[TRAINED]), tuple(entry[HELD_OUT])
+    )
+
+
+def _facts(entry: Any, tables: Mapping[str, list[dict[str, str]]], where: str) -> Iterator[Fact]:
+    check_keys(entry, ("table", "subject", "object"), f"{where}.facts", ("through", "concept"))
+    further: dict[str, dict[str, str]] = {}
+    if "through" in entry:
+        column, table = entry["through"]
+        further = {row[column]: row for row in _table(tables, table, f"{where}.facts.through")}
+    for row in _table(tables, entry["table"], f"{where}.facts"):
+        subject = " ".join(_cell(row, column, f"{where}.facts.subject") for column in entry["subject"])
+        if further and row[column] not in further:
+            raise UserError(
+                f"{where}.facts: {row[column]!r} ({subject}, {entry['table']}) has no row in {table}; add it"
+            )
+        source = further[row[column]] if further else row
+        concept = _cell(row, entry["concept"], f"{where}.facts.concept") if "concept" in entry else ""
+        yield Fact(subject, _cell(source, entry["object"], f"{where}.facts.object"), concept)
+
+
+def _table(tables: Mapping[str, list[dict[str, str]]], name: str, where: str) -> list[dict[str, str]]:
+    if name not in tables:
+        raise UserError(f"{where}: {name!r} is no table of facts; allowed: {', '.join(tables)}")
+    return tables[name]
+
+
+def _cell(row: Mapping[str, str], column: str, where: str) -> str:
+    if column not in row:
+        raise UserError(f"{where}: no column {column!r}; allowed: {', '.join(row)}")
+    return row[column]

@@ -1,0 +1,221 @@
+"""The world's grammar: frames of sentences, noun phrases, held-out combinations, and what its pairs ask for."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from kn_thesis.corpora.lexicon import PLURAL, SINGULAR, VOWELS, Determiner, Lexicon, Noun, Verb, load_lexicon
+from kn_thesis.corpora.resources import check_keys, number_between, one_of, read_yaml
+from kn_thesis.errors import UserError
+
+SLOTS = [
+    "subject",
+    "relative",
+    "distractor",
+    "verb.past",
+    "verb.present",
+    "verb.participle",
+    "is",
+    "was",
+    "has",
+    "predicate",
+    "object",
+    "headline_object",
+    "reflexive",
+]
+AUXILIARIES = ("is", "was", "has")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A sentence with slots: `parts` are slots ("{subject}") and plain words, without the final point."""
+
+    name: str
+    share: float
+    parts: tuple[str, ...]
+
+    def has(self, slot: str) -> bool:
+        """Whether the frame has this slot."""
+        return f"{{{slot}}}" in self.parts
+
+    @property
+    def agreeing(self) -> str:
+        """The slot of the word that agrees with the subject: a finite verb or an auxiliary; "" when none does."""
+        return next((slot for slot in ("verb.present", *AUXILIARIES) if self.has(slot)), "")
+
+
+@dataclass(frozen=True)
+class Auxiliary:
+    """A form that agrees with the subject, and the verb it belongs to."""
+
+    verb: str
+    singular: str
+    plural: str
+
+
+@dataclass(frozen=True)
+class Paradigm:
+    """What a BLiMP paradigm asks of the world: a construction, and which word of it differs."""
+
+    name: str
+    construction: str
+    differs: str
+    inflection: str
+    adjective: bool
+    verbs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NounPhrases:
+    """How often noun phrases are names, have neutral determiners, adjectives, number-biased words; or are persons."""
+
+    name_as_subject: float
+    neutral_determiner: float
+    adjective: float
+    biased_word: float
+    person_as_object: float
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """Lexicon and rules; made by `load_grammar`."""
+
+    lexicon: Lexicon
+    frames: tuple[Frame, ...]
+    phrases: NounPhrases
+    a_before: frozenset[str]
+    an_before: frozenset[str]
+    auxiliaries: Mapping[str, Auxiliary]
+    reflexives: Mapping[str, str]
+    held_out: Mapping[str, float]
+    demonstratives: tuple[tuple[str, str], ...]
+    paradigms: tuple[Paradigm, ...]
+
+    def is_held_out(self, kind: str, *words: str) -> bool:
+        """Whether a combination of dictionary forms is kept out of the text.
+
+        The share of a SHA-256 of the key below the kind's share: it depends on no seed, order or other word.
+        """
+        digest = hashlib.sha256(self.key(kind, *words).encode()).digest()
+        return int.from_bytes(digest[:8], "big") / 2**64 < self.held_out[kind]
+
+    @staticmethod
+    def key(kind: str, *words: str) -> str:
+        """Name of a combination, such as `determiner:this:vase`."""
+        return ":".join((kind, *words))
+
+    def demonstrative(self, word: str) -> str:
+        """The singular one of the pair a demonstrative belongs to ("this" for "these"); "" for other words."""
+        return next((pair[0] for pair in self.demonstratives if word in pair), "")
+
+    def article(self, determiner: str, following: str) -> str:
+        """`an` for `a` before a word that begins with a vowel's sound."""
+        if determiner != "a" or following in self.a_before:
+            return determiner
+        return "an" if following[0] in VOWELS or following in self.an_before else "a"
+
+    def agree(self, slot: str, verb: Verb | None, number: str) -> str:
+        """The word in an agreeing slot for a subject of this number."""
+        if slot == "verb.present":
+            return verb.present(number)  # type: ignore[union-attr]
+        return getattr(self.auxiliaries[slot], number)
+
+    def agreeing_verb(self, slot: str, verb: Verb | None) -> str:
+        """Dictionary form of the verb in an agreeing slot."""
+        return verb.plural_present if slot == "verb.present" else self.auxiliaries[slot].verb  # type: ignore[union-attr]
+
+
+def load_grammar(folder: Path) -> Grammar:
+    """Read and check `grammar.yaml` and the lexicon beside it; raises `UserError` with file, place and remedy."""
+    path = folder / "grammar.yaml"
+    lexicon = load_lexicon(folder)
+    keys = [
+        "frames",
+        "noun_phrases",
+        "articles",
+        "auxiliaries",
+        "reflexives",
+        "held_out",
+        "demonstratives",
+        "evaluated_verbs",
+        "paradigms",
+    ]
+    content = read_yaml(path, keys)
+    check_keys(content["noun_phrases"], NounPhrases.__dataclass_fields__, f"{path}, noun_phrases")
+    shares = {
+        name: number_between(value, 0, 1, f"{path}, noun_phrases.{name}")
+        for name, value in content["noun_phrases"].items()
+    }
+    kinds = ("determiner", "verb", "distractor", "reflexive")
+    check_keys(content["held_out"], kinds, f"{path}, held_out")
+    check_keys(content["auxiliaries"], AUXILIARIES, f"{path}, auxiliaries")
+    check_keys(content["reflexives"], ("female", "male", "plural"), f"{path}, reflexives")
+    check_keys(content["articles"], ("a_before", "an_before"), f"{path}, articles")
+    grammar = Grammar(
+        lexicon=lexicon,
+        frames=tuple(_frame(entry, path) for entry in content["frames"]),
+        phrases=NounPhrases(**shares),
+        a_before=frozenset(content["articles"]["a_before"]),
+        an_before=frozenset(content["articles"]["an_before"]),
+        auxiliaries={name: Auxiliary(**entry) for name, entry in content["auxiliaries"].items()},
+        reflexives=content["reflexives"],
+        held_out={
+            kind: number_between(content["held_out"][kind], 0, 0.9, f"{path}, held_out.{kind}") for kind in kinds
+        },
+        demonstratives=tuple(_demonstratives(pair, lexicon, path) for pair in content["demonstratives"]),
+        paradigms=tuple(_paradigm(name, entry, lexicon, path) for name, entry in content["paradigms"].items()),
+    )
+    for number in (SINGULAR, PLURAL):
+        if not any(d.number == number and not grammar.demonstrative(d.word) for d in lexicon.determiners):
+            raise UserError(f"{folder / 'determiners.csv'}: a {number} determiner beside the demonstratives is needed")
+    return grammar
+
+
+def cumulative(determiners: tuple[Determiner, ...] | list[Determiner]) -> list[float]:
+    """Running sums of weights, as `random.choices` wants them."""
+    return list(accumulate(determiner.weight for determiner in determiners))
+
+
+def reflexive_of(noun: Noun, number: str) -> str:
+    """Key of the reflexive for an antecedent: "plural", its gender, or "" where the gender is open."""
+    return PLURAL if number == PLURAL else noun.gender
+
+
+def _frame(entry: Any, path: Path) -> Frame:
+    check_keys(entry, ("name", "share", "frame"), f"{path}, frames")
+    where = f"{path}, frame {entry['name']!r}"
+    parts = tuple(str(entry["frame"]).rstrip(".").split())
+    for slot in re.findall(r"\{(.*?)\}", entry["frame"]):
+        one_of(slot, SLOTS, f"{where}, slot")
+    frame = Frame(entry["name"], number_between(entry["share"], 0, 1e6, f"{where}, share"), parts)
+    if frame.has("subject") == frame.has("relative"):
+        raise UserError(f"{where}: needs exactly one of {{subject}} and {{relative}}")
+    return frame
+
+
+def _demonstratives(pair: Any, lexicon: Lexicon, path: Path) -> tuple[str, str]:
+    numbers = {determiner.word: determiner.number for determiner in lexicon.determiners}
+    if not isinstance(pair, list) or [numbers.get(word) for word in pair] != [SINGULAR, PLURAL]:
+        raise UserError(f"{path}, demonstratives: {pair!r} must be a singular and a plural word of determiners.csv")
+    return pair[0], pair[1]
+
+
+def _paradigm(name: str, entry: Any, lexicon: Lexicon, path: Path) -> Paradigm:
+    where = f"{path}, paradigm {name!r}"
+    check_keys(entry, ("construction",), where, ("differs", "inflection", "adjective", "verbs"))
+    construction = one_of(entry["construction"], ("determiner", "verb", "reflexive", "distractor"), where)
+    allowed = {"determiner": ("noun", "determiner"), "reflexive": ("gender", "number")}.get(construction, ("verb",))
+    differs = one_of(entry.get("differs", "verb"), allowed, f"{where}, differs")
+    inflection = one_of(entry.get("inflection", ""), ("regular", "irregular", ""), f"{where}, inflection")
+    known = {*AUXILIARIES, *(verb.plural_present for verb in lexicon.verbs)}
+    for verb in entry.get("verbs", []):
+        one_of(verb, sorted(known), f"{where}, verbs")
+    return Paradigm(
+        name, construction, differs, inflection, bool(entry.get("adjective")), tuple(entry.get("verbs", []))
+    )
