@@ -20,9 +20,14 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 
 
+def shown(path):
+    """A file's name as the user would write it: relative to here where that is shorter."""
+    return min(str(path), os.path.relpath(path), key=len)
+
+
 def read_study():
     """The typed configuration; every mistake in it is printed, a line each, and the run ends with code 1."""
-    layers = [(path, load_configfile(path)) for path in dict.fromkeys(map(str, workflow.configfiles))]
+    layers = [(shown(path), load_configfile(path)) for path in dict.fromkeys(map(str, workflow.configfiles))]
     layers.append(("--config", workflow.config_settings.config or {}))
     try:
         return check_configuration(config, layers, TASKS)
@@ -37,9 +42,10 @@ STUDY = read_study()
 TRAINED = [name for name, model in STUDY.models.items() if model.train]
 FOUND = [name for name, model in STUDY.models.items() if not model.train]
 
-# A mirror says where files come from, not what is in them: it is no parameter of a result.
+# Where files come from, and how patiently, says nothing of what is in them: it is no parameter of a result.
 if STUDY.corpora.mirror:
     os.environ.setdefault("KN_MIRROR", STUDY.corpora.mirror)
+os.environ["KN_RETRIES"], os.environ["KN_TIMEOUT"] = str(STUDY.corpora.retries), str(STUDY.corpora.timeout)
 
 
 wildcard_constraints:

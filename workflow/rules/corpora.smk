@@ -44,7 +44,6 @@ rule fetch_corpus_file:
         f"{FETCHED}/paradigms/{{task}}.jsonl",
     log:
         "results/logs/fetch_corpus_file/{task}.log",
-    retries: 0
     conda:
         "../../envs/corpora.yaml"
     params:

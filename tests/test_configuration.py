@@ -1,0 +1,130 @@
+"""What the configuration's check says: every mistake, one line each, at once; exit code 1; no traceback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.study import copy_repository, planned_jobs, snakemake
+
+from kn_thesis.configuration.check import ConfigurationError, check_configuration
+from kn_thesis.configuration.tasks import objective, takes, task_table
+
+ROOT = Path(__file__).parents[1]
+TASKS = task_table(yaml.safe_load((ROOT / "resources/tasks.yaml").read_text()))
+DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+STUDIES = sorted((ROOT / "resources/studies").glob("*.yaml")) + sorted((ROOT / "tests/studies").glob("*.yaml"))
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The default study with one entry set."""
+    config = json.loads(json.dumps(DEFAULT))  # anchors become copies
+    *sections, last = path.split(".")
+    node = config
+    for section in sections:
+        node = node.setdefault(section, {})
+    node[last] = value
+    return config
+
+
+def mistakes(config: dict[str, Any]) -> list[str]:
+    with pytest.raises(ConfigurationError) as error:
+        check_configuration(config, [("config.yaml", config)], TASKS)
+    return str(error.value).split("\n")
+
+
+def test_the_default_study_is_right() -> None:
+    study = check_configuration(DEFAULT, [("config.yaml", DEFAULT)], TASKS)
+    assert {model.family for model in study.models.values()} == {"bert", "gpt2", "llama"}
+
+
+@pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.name)
+def test_the_studies_are_right(file: Path) -> None:
+    content = yaml.safe_load(file.read_text())
+    if "models" not in content:
+        content = yaml.safe_load((ROOT / "resources/studies/corpus.yaml").read_text()) | content
+        content = {"tasks": {"paradigms": ["anaphor_number_agreement"]}} | content
+    check_configuration(content, [(file.name, content)], TASKS)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("corpora.wrold", {}, ["corpora.wrold", "unknown key", "did you mean 'world'"]),
+        ("seed", "one", ["seed", "'one' is not allowed", "integer"]),
+        ("selection.coarse", 1.5, ["selection.coarse", "1.5", "less than 1"]),
+        ("selection.share", 0, ["selection.share", "0", "greater than 0"]),
+        ("attribution.quadrature", "simpson", ["attribution.quadrature", "'simpson'", "gauss-legendre", "riemann"]),
+        ("models.bert", {"family": "bert"}, ["models.bert", "exactly one source: train, hub or path"]),
+        ("models.bert.path", "somewhere", ["models.bert", "exactly one source"]),
+        ("models.bert.family", "t5", ["models.bert.family", "'t5'", "bert", "gpt2", "llama"]),
+        ("models.bert.world", "upside-down", ["models.bert.world", "'upside-down'", "baseline"]),
+        ("models.bert.train.heads", 5, ["models.bert.train", "5", "128"]),
+        ("models", {}, ["models", "at least 1"]),
+        ("tasks.paradigms", ["determiner_noun_agreement_3"], ["tasks.paradigms.0", "did you mean"]),
+        ("tasks.paradigms", ["passive_1"], ["'passive_1' is not in the source 'world'", "anaphor"]),
+        ("tasks.relations", ["P99999"], ["tasks.relations.0", "'P99999'", "resources/tasks.yaml"]),
+        ("tasks.relations", ["P36", "P36"], ["tasks.relations.1", "named twice"]),
+        ("tasks", {}, ["tasks", "no task at all"]),
+        ("corpora.mirror", 7, ["corpora.mirror", "7", "string"]),
+    ],
+)
+def test_a_mistake_is_one_line_with_file_key_and_remedy(path: str, value: Any, said: list[str]) -> None:
+    lines = mistakes(changed(path, value))
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("config.yaml: ")
+    assert all(part in lines[0] for part in said), lines[0]
+
+
+def test_a_task_that_no_model_can_take() -> None:
+    config = changed("tasks.paradigms", ["determiner_noun_agreement_2"])
+    del config["models"]["bert"]
+    (line,) = mistakes(config)
+    assert "can be taken by no model here" in line and "masked" in line
+
+
+def test_all_mistakes_at_once() -> None:
+    config = changed("selection.coarse", 7)
+    config["models"]["gpt2"].pop("train")
+    config["tasks"]["relations"].append("P0")
+    config["extra"] = 1
+    lines = mistakes(config)
+    assert len(lines) == 4
+    assert all(any(key in line for line in lines) for key in ("selection.coarse", "models.gpt2", "P0", "extra"))
+
+
+def test_the_file_that_sets_the_key_is_named() -> None:
+    overlay = {"selection": {"coarse": 9}}
+    with pytest.raises(ConfigurationError, match=r"^overlay.yaml: selection.coarse"):
+        check_configuration(
+            changed("selection.coarse", 9), [("config.yaml", DEFAULT), ("overlay.yaml", overlay)], TASKS
+        )
+
+
+def test_the_workflow_ends_with_the_lines_and_no_traceback(tmp_path: Path) -> None:
+    study = copy_repository(tmp_path / "study")
+    (study / "wrong.yaml").write_text(
+        "study: wrong\ntasks: {paradigms: [nothing], evaluated: -1}\nmodels: {bert: {family: bert}}\n"
+    )
+    done = snakemake(study, "--cores", "1", configfile="wrong.yaml")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout
+    lines = [line for line in done.stdout.splitlines() if line.startswith("wrong.yaml: ")]
+    assert len(lines) == 3, done.stdout
+    assert not (study / "results").exists()
+
+
+def test_the_default_study_plans_every_task_that_each_model_can_take(tmp_path: Path) -> None:
+    study = copy_repository(tmp_path / "study")
+    jobs = planned_jobs(study, configfile="")
+    expected = sum(
+        takes(TASKS, task, objective(model["family"]))
+        for model in DEFAULT["models"].values()
+        for kind in ("paradigms", "relations")
+        for task in DEFAULT["tasks"][kind]
+    )
+    assert jobs["attribute_neurons"] == jobs["select_neurons"] == jobs["make_prompts"] == expected
+    assert jobs["train_model"] == 3 and jobs["make_world"] == 1

@@ -1,0 +1,105 @@
+"""The lock, the conda files and the schema are true to each other and to the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from write_schema import SCHEMA, schema_text
+
+ROOT = Path(__file__).parents[1]
+CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+IMPORT_NAMES = {"yaml": "pyyaml", "IPython": "ipython", "jinja2": "jinja2"}
+CONDA_FILES = sorted((ROOT / "envs").glob("*.yaml"))
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.fixture(scope="module")
+def lock() -> dict[str, str]:
+    lines = (ROOT / "envs/requirements.txt").read_text().split()
+    assert all("==" in line for line in lines), "the lock names exact versions only"
+    return {normal(name): version for name, version in (line.split("==") for line in lines)}
+
+
+@pytest.mark.parametrize("file", CONDA_FILES, ids=lambda file: file.stem)
+def test_conda_files_name_the_lock_s_versions(file: Path, lock: dict[str, str]) -> None:
+    conda = {normal(CONDA_NAMES.get(name, name)): version for name, version in lock.items()} | lock
+    entries = [entry.split(" ", 1) for entry in yaml.safe_load(file.read_text())["dependencies"]]
+    versions = {name: version for name, version in entries if name != "python"}
+    assert len(versions) > 4 and versions == {name: f"=={conda.get(normal(name))}" for name in versions}
+
+
+def test_torch_is_the_release_that_the_study_was_made_with(lock: dict[str, str]) -> None:
+    assert lock["torch"] == "2.13.0"
+
+
+def test_every_rule_s_conda_file_holds_what_its_script_imports() -> None:
+    sys.path.insert(0, str(ROOT / "scripts"))
+    from kn_thesis.provenance import reached_modules
+
+    rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    uses = re.findall(r'"\.\./\.\./(envs/\w+\.yaml|scripts/\w+\.py)"', rules)
+    pairs = [(Path(env).stem, Path(script).stem) for env, script in zip(uses[::2], uses[1::2], strict=True)]
+    assert all("envs" in env for env in uses[::2]) and all("scripts" in script for script in uses[1::2])
+    assert len(pairs) >= 15
+    for environment, script in pairs:
+        content = yaml.safe_load((ROOT / f"envs/{environment}.yaml").read_text())
+        there = {normal(entry.split(" ")[0]) for entry in content["dependencies"]}
+        for module in reached_modules(ROOT / f"scripts/{script}.py", ROOT / "scripts"):
+            for name in imported(module):
+                package = CONDA_NAMES.get(name, IMPORT_NAMES.get(name, name))
+                assert normal(package) in there, (
+                    f"{script} ({module.name}) imports {name}; envs/{environment}.yaml lacks it"
+                )
+
+
+def imported(module: Path) -> set[str]:
+    """Top-level packages that a file imports, without the standard library and the project's own."""
+    names = set()
+    tree = ast.parse(module.read_text())
+    hints = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in set(ast.walk(tree)) - hints:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return {name for name in names if name not in sys.stdlib_module_names and name != "kn_thesis"}
+
+
+def test_the_schema_is_the_models_own() -> None:
+    assert SCHEMA.read_text() == schema_text(), "run `make schema`"
+
+
+@pytest.mark.parametrize(
+    "file", [ROOT / "config.yaml", *sorted((ROOT / "resources/studies").glob("*.yaml"))], ids=lambda file: file.name
+)
+def test_studies_name_the_schema_at_their_top(file: Path) -> None:
+    named = re.match(r"# yaml-language-server: \$schema=(\S+)\n", file.read_text())
+    assert named and (file.parent / named[1]).resolve() == SCHEMA.resolve()
+
+
+def test_every_entry_of_the_default_study_has_a_comment() -> None:
+    """Keys that hold a value carry a comment; a section may carry it, too, and entries of lists need none."""
+    lines = (ROOT / "config.yaml").read_text().splitlines()
+    repeated = re.compile(
+        r"^  (gpt2|llama):|family: (gpt2|llama)$|device: cpu$|train: \*train|must_learn: \*must_learn"
+    )
+    bare = [
+        line
+        for line in lines
+        if re.match(r"\s*[\w]+: \S", line) and "#" not in line and not repeated.search(line.rstrip())
+    ]
+    assert not bare

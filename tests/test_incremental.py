@@ -1,0 +1,93 @@
+"""What runs again after which change: the job lists of dry runs on a finished study."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.study import SMOKE, edit, planned_jobs
+
+AFTER_SELECTION = {"select_neurons", "summarise_localization", "plot_localization", "render_chapter", "build_report"}
+PAIRS = 7  # of a model and a task in the smoke study
+
+
+@pytest.fixture
+def study(finished_study: Path, tmp_path: Path) -> Path:
+    """A copy of the finished study that a test may change; times are kept."""
+    return Path(shutil.copytree(finished_study, tmp_path / "study", symlinks=True))
+
+
+def test_nothing_changed_nothing_runs(study: Path) -> None:
+    assert not planned_jobs(study)
+
+
+def test_a_fresh_checkout_s_times_are_no_change(study: Path) -> None:
+    for path in [*study.glob("scripts/**/*.py"), *study.glob("workflow/**/*"), study / SMOKE]:
+        path.touch()
+    assert not planned_jobs(study)
+
+
+def test_comments_and_docstrings_are_no_change(study: Path) -> None:
+    file = study / "scripts/kn_thesis/localization/selection.py"
+    file.write_text(file.read_text() + "\n# A remark.\n")
+    assert not planned_jobs(study)
+
+
+@pytest.mark.parametrize(
+    ("change", "first"),
+    [
+        (lambda study: edit(study / SMOKE, "selection:\n", "selection:\n  coarse: 0.3\n"), "threshold"),
+        (lambda study: add_code(study, "localization/selection.py"), "selection code"),
+    ],
+    ids=["threshold", "selection code"],
+)
+def test_selection_alone(study: Path, change: Callable[[Path], None], first: str) -> None:
+    change(study)
+    jobs = planned_jobs(study)
+    assert jobs["select_neurons"] == PAIRS
+    assert set(jobs) <= AFTER_SELECTION, first
+
+
+def test_attribution_code_leaves_corpora_and_training_alone(study: Path) -> None:
+    add_code(study, "localization/attribution.py")
+    jobs = planned_jobs(study)
+    assert jobs["attribute_neurons"] == PAIRS
+    assert set(jobs) <= AFTER_SELECTION | {"attribute_neurons"}
+
+
+def test_a_notebook_renders_its_chapter_only(study: Path) -> None:
+    edit(study / "workflow/notebooks/models.ipynb", "Intervals are Wilson's.", "The intervals are Wilson's.")
+    assert planned_jobs(study) == {"render_chapter": 1, "build_report": 1}
+
+
+def test_training_settings_of_one_model_leave_the_others_alone(study: Path) -> None:
+    edit(study / SMOKE, "  llama:\n    family: llama\n    device: cpu\n    train: *train",
+         "  llama:\n    family: llama\n    device: cpu\n    train: {<<: *train, seed: 2}")  # fmt: skip
+    jobs = planned_jobs(study)
+    assert jobs["train_model"] == jobs["evaluate_model"] == 1
+    assert jobs["attribute_neurons"] == jobs["select_neurons"] == jobs["make_prompts"] == 2
+    assert not jobs["make_world"]
+
+
+def test_a_new_paradigm_runs_only_its_own_jobs(study: Path) -> None:
+    edit(study / SMOKE, "  relations:\n", "    - anaphor_number_agreement\n  relations:\n")
+    jobs = planned_jobs(study)
+    assert jobs["make_prompts"] == jobs["attribute_neurons"] == jobs["select_neurons"] == 3
+    # Each model answers the new task with the others: its evaluation is one file.
+    assert jobs["evaluate_model"] == 3
+    assert not jobs["make_world"] and not jobs["train_model"]
+
+
+def test_the_last_study_asked_for_does_not_undo_the_models_of_another(study: Path) -> None:
+    edit(study / SMOKE, "\nattribution:\n  nodes: 3", "\nattribution:\n  nodes: 4")
+    jobs = planned_jobs(study)
+    assert jobs["attribute_neurons"] == PAIRS
+    assert not jobs["train_model"] and not jobs["evaluate_model"] and not jobs["make_prompts"]
+
+
+def add_code(study: Path, module: str) -> None:
+    """One more statement in a module of the package."""
+    file = study / "scripts/kn_thesis" / module
+    file.write_text(file.read_text() + "\nCHANGED = True\n")

@@ -1,0 +1,51 @@
+"""The hash that re-runs a rule when code it reaches changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kn_thesis.provenance import code_hash, reached_modules
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    package = tmp_path / "package"
+    (package / "inner").mkdir(parents=True)
+    (tmp_path / "script.py").write_text("def late():\n    from package.inner.near import thing\n")
+    (package / "__init__.py").write_text('"""Package."""\n')
+    (package / "inner" / "__init__.py").write_text("")
+    (package / "inner" / "near.py").write_text("from . import far\nimport json\nthing = far.value\n")
+    (package / "inner" / "far.py").write_text('"""Far."""\nvalue = 1  # remark\n')
+    (package / "other.py").write_text("value = 2\n")
+    return tmp_path
+
+
+def fresh(tree: Path) -> str:
+    from kn_thesis import provenance
+
+    for cached in (provenance.code_hash, provenance._source, provenance._imports, provenance._meaning):
+        cached.cache_clear()
+    return code_hash(tree / "script.py", tree)
+
+
+def test_imports_are_followed_however_late_and_relative(tree: Path) -> None:
+    names = {path.name for path in reached_modules(tree / "script.py", tree)}
+    assert names == {"script.py", "__init__.py", "near.py", "far.py"}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "moves"),
+    [
+        ("package/inner/far.py", "value = 3\n", True),
+        ("package/inner/far.py", '"""Else."""\n\n\nvalue = 1\n', False),
+        ("package/other.py", "value = 3\n", False),
+        ("package/__init__.py", "side = 1\n", True),
+        ("script.py", "def late():\n    from package.other import value\n", True),
+    ],
+)
+def test_the_hash_moves_with_meaning(tree: Path, file: str, text: str, moves: bool) -> None:
+    before = fresh(tree)
+    (tree / file).write_text(text)
+    assert (fresh(tree) != before) == moves
