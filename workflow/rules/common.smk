@@ -43,8 +43,11 @@ TRAINED = [name for name, model in STUDY.models.items() if model.train]
 FOUND = [name for name, model in STUDY.models.items() if not model.train]
 
 # Where files come from, and how patiently, says nothing of what is in them: it is no parameter of a result.
-if STUDY.corpora.mirror:
-    os.environ.setdefault("KN_MIRROR", STUDY.corpora.mirror)
+MIRROR = os.environ.get("KN_MIRROR") or STUDY.corpora.mirror or ""
+if MIRROR and "://" not in MIRROR:
+    # A folder is named from where the command was given, which `--directory` leaves.
+    MIRROR = str(Path(os.environ.get("PWD", ROOT), MIRROR).resolve())
+os.environ["KN_MIRROR"] = MIRROR
 os.environ["KN_RETRIES"], os.environ["KN_TIMEOUT"] = str(STUDY.corpora.retries), str(STUDY.corpora.timeout)
 
 
@@ -52,6 +55,11 @@ wildcard_constraints:
     model="[^/]+",
     task="[^/.]+",
     variant="[^/]+",
+
+
+def own(path):
+    """A file of this repository, as named from the folder that the study runs in."""
+    return os.path.relpath(ROOT / path)
 
 
 def entries(section, *keys):

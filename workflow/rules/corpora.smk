@@ -8,7 +8,7 @@ FETCHED = "results/corpora/fetched"
 
 rule make_world:
     input:
-        resources=sorted(str(path) for path in Path("resources/world").glob("*.*")),
+        resources=sorted(own(path) for path in (ROOT / "resources/world").glob("*.*")),
     output:
         text=f"{WORLD}/text.txt",
         cooccurrence=f"{WORLD}/cooccurrence.parquet",
@@ -39,7 +39,7 @@ rule make_world:
 rule fetch_corpus_file:
     """One file of BLiMP: a paradigm's pairs."""
     input:
-        manifest=ancient("resources/corpora.yaml"),
+        manifest=ancient(own("resources/corpora.yaml")),
     output:
         f"{FETCHED}/paradigms/{{task}}.jsonl",
     log:

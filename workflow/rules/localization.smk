@@ -47,7 +47,7 @@ rule select_neurons:
 rule summarise_localization:
     input:
         statistics=per_task("results/localization/{model}/{task}.statistics.parquet"),
-        published="resources/published.yaml",
+        published=own("resources/published.yaml"),
     output:
         table="results/tables/localization.csv",
     log:

@@ -42,8 +42,8 @@ rule render_chapter:
     """Run a chapter's notebook on its tables and make a page of it."""
     input:
         unpack(lambda wildcards: CHAPTER_INPUTS[wildcards.chapter]),
-        notebook="workflow/notebooks/{chapter}.ipynb",
-        template="workflow/report/page.html.j2",
+        notebook=own("workflow/notebooks/{chapter}.ipynb"),
+        template=own("workflow/report/page.html.j2"),
     output:
         page="results/report/{chapter}.html",
         notebook="results/report/notebooks/{chapter}.ipynb",
@@ -76,7 +76,7 @@ rule build_report:
         models_figure="results/figures/models.svg",
         layers_figure="results/figures/neurons_per_layer.svg",
         corpora_figure="results/figures/corpora.svg",
-        template="workflow/report/page.html.j2",
+        template=own("workflow/report/page.html.j2"),
     output:
         index="results/report/index.html",
         tables=directory("results/report/tables"),
