@@ -43,12 +43,11 @@ TRAINED = [name for name, model in STUDY.models.items() if model.train]
 FOUND = [name for name, model in STUDY.models.items() if not model.train]
 
 # Where files come from, and how patiently, says nothing of what is in them: it is no parameter of a result.
-MIRROR = os.environ.get("KN_MIRROR") or STUDY.corpora.mirror or ""
+MIRROR = os.getenv("KN_MIRROR") or STUDY.corpora.mirror or ""
 if MIRROR and "://" not in MIRROR:
     # A folder is named from where the command was given, which `--directory` leaves.
-    MIRROR = str(Path(os.environ.get("PWD", ROOT), MIRROR).resolve())
-os.environ["KN_MIRROR"] = MIRROR
-os.environ["KN_RETRIES"], os.environ["KN_TIMEOUT"] = str(STUDY.corpora.retries), str(STUDY.corpora.timeout)
+    MIRROR = str(Path(os.getenv("PWD", ROOT), MIRROR).resolve())
+os.environ.update(KN_MIRROR=MIRROR, KN_RETRIES=str(STUDY.corpora.retries), KN_TIMEOUT=str(STUDY.corpora.timeout))
 
 
 wildcard_constraints:
