@@ -39,7 +39,7 @@ def test_blimp_says_the_same_of_its_paradigms() -> None:
             sum(a != b for a, b in zip(good, bad, strict=True)) == 1 if len(good) == len(bad) else False
             for good, bad in ((pair["sentence_good"].split(), pair["sentence_bad"].split()) for pair in pairs)
         ]
-        assert ("masked" in task.takes) == (sum(one_word) > len(pairs) / 2), name
+        assert ("masked" in task.takes) == (sum(one_word) > 0), name
 
 
 @pytest.mark.skipif(not MIRROR.exists(), reason="no mirror of the corpora beside the repository (../shared/corpora)")
