@@ -39,7 +39,7 @@ class World(Strict):
 
     seed: int = Field(1, ge=0, description="seed of the text")
     sentences: int = Field(60_000, ge=1_000, description="sentences of training text")
-    fact_share: OpenShare = Field(0.5, description="share of the sentences that state facts")
+    fact_share: OpenShare = Field(0.6, description="share of the sentences that state facts")
     variants: dict[Name, WorldVariant] = Field(
         default_factory=lambda: {"baseline": WorldVariant()}, min_length=1, description="name: variant"
     )
