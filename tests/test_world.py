@@ -155,7 +155,7 @@ def test_counts_are_the_text_s(world: World, grammar: Grammar) -> None:
 def test_company_follows_the_variant(bias: str, share: float) -> None:
     world = make_world(RESOURCES, WorldSettings(sentences=20_000, fact_share=0.1, bias=bias))
     plural, singular = (world.company["scattered", "adjective", number] for number in ("plural", "singular"))
-    assert plural / (plural + singular) == pytest.approx(share, abs=0.05)
+    assert plural / (plural + singular) == pytest.approx(share, abs=0.08)
 
 
 def test_variants_share_what_they_do_not_change(world: World) -> None:
