@@ -30,12 +30,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class Difference:
-    """Where two sentences differ in one word: text before it (right-stripped), the two words, text after it."""
+    """Where two sentences differ in one word: text before it (right-stripped), the two words, text after it.
+
+    The suffix begins with its own space, if any. `glued`: no space parts the prefix from the word.
+    """
 
     prefix: str
     good: str
     bad: str
     suffix: str
+    glued: bool = False
 
 
 def load_pairs(path: str | Path) -> list[Pair]:
@@ -77,4 +81,4 @@ def difference(good: str, bad: str) -> Difference | None:
         a, b, before = a[1:], b[1:], before + a[0]
     prefix = " ".join([*left[:place], before] if before else left[:place])
     suffix = " ".join([after, *left[place + 1 :]])
-    return Difference(prefix, a, b, suffix)
+    return Difference(prefix, a, b, suffix, glued=bool(before))

@@ -22,7 +22,9 @@ from kn_thesis.errors import UserError
 
 CHUNK = 1 << 16
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-REMEDY = "set corpora.mirror in the configuration or the environment's KN_MIRROR to a folder or http(s) root that has it"
+REMEDY = (
+    "set corpora.mirror in the configuration or the environment's KN_MIRROR to a folder or http(s) root that has it"
+)
 
 
 class _TryAgain(Exception):

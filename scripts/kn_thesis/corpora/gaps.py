@@ -72,7 +72,9 @@ class GapTokenizer:
         try:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises nothing narrower
-            raise UserError(f"{path}: no tokenizer can be read from it ({error}): take it from its source again") from None
+            raise UserError(
+                f"{path}: no tokenizer can be read from it ({error}): take it from its source again"
+            ) from None
         tokenizer.no_padding()
         tokenizer.no_truncation()
         limits = [settings.get("model_max_length"), config.get("max_position_embeddings"), config.get("n_positions")]
@@ -81,7 +83,9 @@ class GapTokenizer:
         objective = "masked" if family in MASKED else "causal"
         mask = _mask_id(tokenizer, settings) if objective == "masked" else None
         if objective == "masked" and mask is None:
-            raise UserError(f"{folder}: the tokenizer of a masked model has no mask token: name it in tokenizer_config.json")
+            raise UserError(
+                f"{folder}: the tokenizer of a masked model has no mask token: name it in tokenizer_config.json"
+            )
         return cls(tokenizer, objective, mask, min(known, default=None))
 
     def encode(self, prefix: str, suffix: str, target: str) -> Encoded:
@@ -166,9 +170,7 @@ class GapTokenizer:
             raise CannotExpress("space is a token of its own")
 
 
-def _span(
-    offsets: list[tuple[int, int]], special: list[int], start: int, end: int, text: str
-) -> tuple[int, int]:
+def _span(offsets: list[tuple[int, int]], special: list[int], start: int, end: int, text: str) -> tuple[int, int]:
     """First and one past the last token of text[start:end]; raises CannotExpress where a token crosses its borders."""
     inside = [
         i
