@@ -35,12 +35,13 @@ class Encoded:
     target_ids: tuple[int, ...]
 
 
-class CannotExpress(Exception):  # noqa: N818 - a finding that is counted rather than an error
+class CannotExpress(Exception):
     """The tokenizer cannot put this prompt and this word in tokens; `reason` is short and always spelt the same."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    @property
+    def reason(self) -> str:
+        """Why not, in a few words."""
+        return str(self.args[0])
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from kn_thesis.corpora.blimp import Difference
 
 TERMS = ("determiner_noun_agreement", "subject_verb_agreement", "anaphor_agreement")
-SINGULAR = "this that is was has does isn't wasn't hasn't doesn't himself herself itself".split()
-PLURAL = "these those are were have do aren't weren't haven't don't themselves ourselves yourselves".split()
+SINGULAR = ["this", "that", "is", "was", "has", "does", "isn't", "wasn't", "hasn't", "doesn't"]
+PLURAL = ["these", "those", "are", "were", "have", "do", "aren't", "weren't", "haven't", "don't"]
+SINGULAR += ["himself", "herself", "itself"]
+PLURAL += ["themselves", "ourselves", "yourselves"]
 NUMBER = dict.fromkeys(SINGULAR, "singular") | dict.fromkeys(PLURAL, "plural")
 
 
