@@ -15,7 +15,6 @@ TEXT = [
     "The capital of Italy is Rome.",
     "The women haven't helped themselves, but this man has helped himself.",
 ] * 20
-KINDS = ("wordpiece", "bytes", "metaspace", "llama")
 
 
 def wordpiece(text: Iterable[str] = TEXT, vocabulary: int = 300) -> Tokenizer:
@@ -25,7 +24,9 @@ def wordpiece(text: Iterable[str] = TEXT, vocabulary: int = 300) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer.train_from_iterator(text, trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=special))
+    tokenizer.train_from_iterator(
+        text, trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=special, show_progress=False)
+    )
     ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=ends
@@ -41,7 +42,7 @@ def byte_level(text: Iterable[str] = TEXT, vocabulary: int = 420, trim: bool = T
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=trim)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary, special_tokens=["<|endoftext|>"], initial_alphabet=sorted(alphabet)
+        vocab_size=vocabulary, special_tokens=["<|endoftext|>"], initial_alphabet=sorted(alphabet), show_progress=False
     )
     tokenizer.train_from_iterator(text, trainer)
     return tokenizer
@@ -66,7 +67,7 @@ def llama(text: Iterable[str] = TEXT, vocabulary: int = 300) -> Tokenizer:
 
 
 def _with_bos(tokenizer: Tokenizer, text: Iterable[str], vocabulary: int) -> Tokenizer:
-    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=["<unk>", "<s>", "</s>"])
+    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=["<unk>", "<s>", "</s>"], show_progress=False)
     tokenizer.train_from_iterator(text, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]

@@ -20,7 +20,7 @@ import requests
 from kn_thesis.corpora.manifest import PinnedFile
 from kn_thesis.errors import UserError
 
-CHUNK = 1 << 16
+CHUNK = 1 << 13  # bytes; what a cut connection loses at most
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REMEDY = (
     "set corpora.mirror in the configuration or the environment's KN_MIRROR to a folder or http(s) root that has it"
