@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-import tiny_tokenizers as tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, normalizers
 
+import tiny_tokenizers as tiny
 from kn_thesis.corpora.gaps import CannotExpress, Encoded, GapTokenizer
 from kn_thesis.errors import UserError
 
@@ -34,7 +34,7 @@ GAPS = {
     "sentencepiece": GapTokenizer(sentencepiece(), "causal"),
 }
 CAUSAL = [name for name in GAPS if name != "wordpiece"]
-WORDS = sorted({word.strip(".,") for line in tiny.TEXT for word in line.split()}) + ["kingvase", "Paristhis", "vas"]
+WORDS = [*sorted({word.strip(".,") for line in tiny.TEXT for word in line.split()}), "kingvase", "Paristhis", "vas"]
 
 
 def tokens(gaps: GapTokenizer, ids: tuple[int, ...]) -> list[str]:
@@ -114,7 +114,9 @@ def test_filled_gap_is_the_text_as_the_tokenizer_reads_it(name, before, word, af
     try:
         encoded = gaps.encode(prefix, suffix, word)
     except CannotExpress as error:
-        assert error.reason == "nothing before the gap" and not before or error.reason == "space is a token of its own"
+        assert (
+            error.reason == "nothing before the gap" and not before
+        ) or error.reason == "space is a token of its own"
         return
     text = " ".join([*before, word]) + (suffix if gaps.objective == "masked" else "")
     assert filled(gaps, encoded) == gaps.tokenizer.encode(text).ids

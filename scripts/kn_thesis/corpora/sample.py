@@ -21,7 +21,12 @@ def choose_pairs(
     """
     attributed = min(attributed, evaluated)
     words = sorted(groups, key=lambda word: (-min(len(groups[word]), PER_GROUP), rank(word)))
-    chosen = {word: sorted(groups[word], key=rank) for word in words[: max(1, attributed // PER_GROUP)]}
+    enough = min(PER_GROUP, max(map(len, groups.values()), default=0))
+    chosen: dict[str, list[str]] = {}
+    for word in words[: max(1, attributed // PER_GROUP)]:
+        if len(groups[word]) < enough and sum(map(len, chosen.values())) >= attributed:
+            break  # words with too few prompts only where the others do not fill the sample
+        chosen[word] = sorted(groups[word], key=rank)
     localized: list[str] = []
     for turn in range(max(map(len, chosen.values()), default=0)):
         localized += [names[turn] for names in chosen.values() if turn < len(names)]
@@ -45,9 +50,13 @@ def choose_facts(
     enough = min(PARAPHRASES, max(map(len, groups.values()), default=0))
     order = sorted(groups, key=lambda fact: (len(groups[fact]) < enough, rank(fact)))
     localized = _whole(order, groups, min(attributed, evaluated))
-    rest = [fact for fact in sorted(groups, key=rank) if fact not in localized]
-    room = evaluated - sum(len(groups[fact]) for fact in localized)
-    asked = localized | (_whole(rest, groups, room) if room > 0 and localized else set())
+    asked = set(localized)
+    room = evaluated - sum(len(groups[fact]) for fact in asked)
+    for fact in sorted(groups.keys() - localized, key=rank):
+        room -= len(groups[fact])
+        if room < 0:
+            break
+        asked.add(fact)
     return ({name for fact in asked for name in groups[fact]}, {name for fact in localized for name in groups[fact]})
 
 
