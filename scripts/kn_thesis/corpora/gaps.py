@@ -1,0 +1,223 @@
+"""A text with one gap, and the word that fills it, as a model's own tokens.
+
+The whole filled text is encoded and cut at the gap by the tokens' offsets, so that the word gets the tokens it has in
+running text ("Ġthis", "▁this"), with no token for the beginning of a sequence in it, whatever kind the tokenizer is.
+Needs `tokenizers` alone.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kn_thesis.errors import UserError
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
+GAP = "___"
+MASKED = ("bert", "roberta", "distilbert", "electra", "albert", "deberta", "deberta-v2", "xlm-roberta", "modernbert")
+MASK_TOKENS = ("[MASK]", "<mask>")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A prompt in tokens.
+
+    Masked: `input_ids` has as many masks as the target has tokens, from position `gap` on.
+    Causal: `input_ids` ends before the gap, and position `gap`, its last, predicts the target's first token.
+    """
+
+    input_ids: tuple[int, ...]
+    gap: int
+    target_ids: tuple[int, ...]
+
+
+class CannotExpress(Exception):
+    """The tokenizer cannot put this prompt and this word in tokens; `reason` is short and always spelt the same."""
+
+    @property
+    def reason(self) -> str:
+        """Why not, in a few words."""
+        return str(self.args[0])
+
+
+@dataclass(frozen=True)
+class GapTokenizer:
+    """Cuts texts at their gap. `mask_id` is None for causal models; `max_length` (tokens) where a limit is known."""
+
+    tokenizer: Tokenizer
+    objective: str
+    mask_id: int | None = None
+    max_length: int | None = None
+
+    @classmethod
+    def from_folder(cls, folder: str | Path) -> GapTokenizer:
+        """From tokenizer.json, tokenizer_config.json and the family in model.json or config.json.
+
+        Raises UserError when one is missing or cannot be read, or when a masked model has no mask token.
+        """
+        from tokenizers import Tokenizer
+
+        folder = Path(folder)
+        config, model = _json(folder / "config.json"), _json(folder / "model.json")
+        settings = _json(folder / "tokenizer_config.json")
+        family = model.get("family") or config.get("model_type")
+        if not family:
+            raise UserError(f"{folder}: neither model.json nor config.json names the model's family: add one of them")
+        path = folder / "tokenizer.json"
+        if not path.is_file():
+            raise UserError(f"{path}: there is no such file: a fast tokenizer's tokenizer.json is needed")
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises nothing narrower
+            raise UserError(
+                f"{path}: no tokenizer can be read from it ({error}): take it from its source again"
+            ) from None
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        limits = [settings.get("model_max_length"), config.get("max_position_embeddings"), config.get("n_positions")]
+        # Tokenizers without a limit say 10³⁰.
+        known = [int(limit) for limit in limits if isinstance(limit, int | float) and 0 < limit < 10**9]
+        objective = "masked" if family in MASKED else "causal"
+        mask = _mask_id(tokenizer, settings) if objective == "masked" else None
+        if objective == "masked" and mask is None:
+            raise UserError(
+                f"{folder}: the tokenizer of a masked model has no mask token: name it in tokenizer_config.json"
+            )
+        return cls(tokenizer, objective, mask, min(known, default=None))
+
+    def encode(self, prefix: str, suffix: str, target: str) -> Encoded:
+        """Encode the text `prefix` + gap + `suffix` with `target` for the gap.
+
+        `prefix` ends without a space: one follows it unless it is empty. `suffix` begins with its own space, if any.
+        A causal model does not see the suffix. Raises CannotExpress.
+        """
+        if not target or target != target.strip():
+            raise CannotExpress("no word for the gap")
+        start = len(prefix) + 1 if prefix else 0
+        end = start + len(target)
+        after = suffix if self.objective == "masked" else ""
+        text = f"{prefix} {target}{after}" if prefix else f"{target}{after}"
+        whole = self.tokenizer.encode(text)
+        ids, offsets, special = whole.ids, whole.offsets, whole.special_tokens_mask
+        if not all(special) and self.unknown_id is not None and self.unknown_id in ids:
+            inside = any(i == self.unknown_id and b > start and a < end for i, (a, b) in zip(ids, offsets, strict=True))
+            raise CannotExpress("unknown word" if inside else "unknown word around the gap")
+        first, last = _span(offsets, special, start, end, text)
+        self._check_prefix(ids[:first], special[:first], prefix)
+        if not _covered(whole, text):  # a tokenizer with no token for the unknown drops what it does not know
+            raise CannotExpress("unknown word")
+        target_ids = tuple(ids[first:last])
+        self._check_target(target_ids, target)
+        if self.max_length is not None and len(ids) > self.max_length:
+            raise CannotExpress("prompt is too long")
+        if self.objective == "masked":
+            masks = (self.mask_id,) * len(target_ids)
+            return Encoded((*ids[:first], *masks, *ids[last:]), first, target_ids)  # type: ignore[arg-type]
+        if first == 0:
+            raise CannotExpress("nothing before the gap")
+        return Encoded(tuple(ids[:first]), first - 1, target_ids)
+
+    def encode_prompt(self, text: str, target: str) -> Encoded:
+        """Encode a text whose gap is "___" or the mask token; for causal models also a text that ends at the gap.
+
+        Raises CannotExpress; for a causal model also when words follow the gap.
+        """
+        gaps = [mark for mark in (GAP, self._mask_token()) if mark and mark in text]
+        if sum(text.count(mark) for mark in gaps) > 1:
+            raise CannotExpress("more than one gap")
+        if not gaps:
+            if self.objective == "masked":
+                raise CannotExpress("no gap")
+            return self.encode(text.rstrip(), "", target)
+        prefix, suffix = text.split(gaps[0])
+        if prefix and not prefix[-1].isspace():
+            raise CannotExpress("gap is inside a word")
+        if self.objective == "causal" and any(character.isalnum() for character in suffix):
+            raise CannotExpress("gap is not at the end")
+        return self.encode(prefix.rstrip(), suffix, target)
+
+    @property
+    def unknown_id(self) -> int | None:
+        """Id of the token for what the vocabulary lacks; None where there is none."""
+        token = getattr(self.tokenizer.model, "unk_token", None)
+        return self.tokenizer.token_to_id(token) if token else None
+
+    def _mask_token(self) -> str | None:
+        return None if self.mask_id is None else self.tokenizer.id_to_token(self.mask_id)
+
+    def _check_prefix(self, ids: list[int], special: list[int], prefix: str) -> None:
+        """The tokens before the gap must be those of the prefix alone."""
+        content = [i for i, s in zip(ids, special, strict=True) if not s]
+        alone = self.tokenizer.encode(prefix, add_special_tokens=False).ids if prefix else []
+        if content != alone:
+            if content[:-1] == alone and not self.tokenizer.decode(content[-1:]).strip():
+                raise CannotExpress("space is a token of its own")
+            raise CannotExpress("tokens merge across the gap")
+
+    def _check_target(self, ids: tuple[int, ...], target: str) -> None:
+        """The target's tokens must read as the target, spaces aside, and begin with more than a space."""
+        read = _squeeze(self.tokenizer.decode(list(ids), skip_special_tokens=False))
+        normalizer = self.tokenizer.normalizer
+        expected = {_squeeze(target)}
+        if normalizer is not None:
+            expected.add(_squeeze(normalizer.normalize_str(target)))
+        if read not in expected:
+            raise CannotExpress("tokens do not read as the word")
+        if len(ids) > 1 and self.tokenizer.id_to_token(ids[0]) in ("▁", "Ġ"):
+            raise CannotExpress("space is a token of its own")
+
+
+def _span(offsets: list[tuple[int, int]], special: list[int], start: int, end: int, text: str) -> tuple[int, int]:
+    """First and one past the last token of text[start:end]; raises CannotExpress where a token crosses its borders."""
+    inside = [
+        i
+        for i, ((a, b), s) in enumerate(zip(offsets, special, strict=True))
+        if not s and b > start and a < end and b > a
+    ]
+    if not inside:
+        raise CannotExpress("unknown word")
+    first, last = inside[0], inside[-1] + 1
+    if len(inside) != last - first:
+        raise CannotExpress("tokens do not read as the word")
+    # A token may carry the space before its word, and no more.
+    if text[offsets[first][0] : start].strip() or start - offsets[first][0] > 1:
+        raise CannotExpress("tokens merge across the gap")
+    if offsets[last - 1][1] > end:
+        raise CannotExpress("tokens merge across the gap")
+    return first, last
+
+
+def _covered(whole: Encoding, text: str) -> bool:
+    """Whether every character but spaces belongs to a token."""
+    reached = 0
+    for a, b in sorted(whole.offsets):
+        if a > reached and text[reached:a].strip():
+            return False
+        reached = max(reached, b)
+    return not text[reached:].strip()
+
+
+def _squeeze(text: str) -> str:
+    return "".join(text.replace("▁", " ").split())
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A JSON file's content; nothing when there is no such file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not JSON ({error}): take it from its source again") from None
+    return content if isinstance(content, dict) else {}
+
+
+def _mask_id(tokenizer: Tokenizer, settings: dict[str, Any]) -> int | None:
+    named = settings.get("mask_token")
+    named = named.get("content") if isinstance(named, dict) else named
+    ids = (tokenizer.token_to_id(token) for token in (named, *MASK_TOKENS) if token)
+    return next((i for i in ids if i is not None), None)

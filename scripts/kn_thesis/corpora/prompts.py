@@ -1,0 +1,290 @@
+"""The table of prompts: minimal pairs and facts in one form, as one model's tokenizer sees them (DESIGN.md §3).
+
+Every item of a task is either kept or counted under the one reason why it is not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kn_thesis.corpora.blimp import Pair, difference, load_pairs
+from kn_thesis.corpora.gaps import GAP, CannotExpress, Encoded, GapTokenizer
+from kn_thesis.corpora.numbers import number_of
+from kn_thesis.corpora.pararel import Fact, Pattern, around_gap, load_facts, load_patterns
+from kn_thesis.corpora.sample import choose_facts, choose_pairs
+from kn_thesis.corpora.split import held_out_patterns, pair_held_out, rank, stated_facts
+
+KEPT = "kept"
+NOT_SAMPLED = "more than the study asks"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How many prompts, and what a model trained on fetched text has never seen.
+
+    evaluated, attributed: most prompts per task that are asked, and whose neurons are localized.
+    max_target_tokens: longer words are left out. seed: of every sample.
+    held_out: share of pairs kept out of the training text; None for a model that was not trained on such text.
+    held_out_patterns, facts: paraphrases kept out per relation, and most facts per relation (None: all).
+    """
+
+    evaluated: int
+    attributed: int
+    max_target_tokens: int
+    seed: int
+    held_out: float | None = None
+    held_out_patterns: int = 0
+    facts: int | None = None
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One row of the table; the columns are these fields.
+
+    prompt: unique name. kind: "paradigm" or "relation". group: target word of a paradigm, uuid of a fact.
+    number: of the target, "singular", "plural" or "". split: "held_out" or "trained"; "" for a relation asked of a
+    model that was not trained here. text: the gap is "___"; prefix, suffix: text before (right-stripped) and after it.
+    foil: the ungrammatical word, "" for facts. input_ids, gap, target_ids: see gaps.Encoded; foil_ids: the foil's
+    tokens in the same place. attributed: whether its neurons are localized.
+    """
+
+    prompt: str
+    task: str
+    kind: str
+    group: str
+    number: str
+    split: str
+    text: str
+    prefix: str
+    suffix: str
+    target: str
+    foil: str
+    subject: str
+    pattern: str
+    input_ids: tuple[int, ...]
+    gap: int
+    target_ids: tuple[int, ...]
+    foil_ids: tuple[int, ...]
+    attributed: bool = False
+
+
+def make_prompts(
+    task: str,
+    tokenizer: GapTokenizer,
+    settings: Settings,
+    *,
+    pairs: str | Path | None = None,
+    patterns: str | Path | None = None,
+    facts: str | Path | None = None,
+) -> tuple[str, list[Prompt], Counter[str]]:
+    """Kind, prompts and counts of a task from its files: `pairs` of a paradigm, or a relation's `patterns` and `facts`.
+
+    Prints what was found, for the log. Raises UserError for a broken file.
+    """
+    if pairs is not None:
+        kind, (prompts, counts) = "paradigm", paradigm_prompts(load_pairs(pairs), task, tokenizer, settings)
+    elif patterns is not None and facts is not None:
+        stated = load_facts(facts)
+        kind, (prompts, counts) = (
+            "relation",
+            relation_prompts(stated, load_patterns(patterns), task, tokenizer, settings),
+        )
+        print(f"{several_objects(stated)} of {len(stated)} facts share their subject with a fact of another object")
+    else:
+        raise ValueError("either pairs, or patterns and facts")
+    for reason, count in counts.items():
+        print(f"{count:7} {reason}")
+    print(f"{sum(prompt.attributed for prompt in prompts):7} of those kept are for attribution")
+    return kind, prompts, counts
+
+
+def paradigm_prompts(
+    pairs: Sequence[Pair], task: str, tokenizer: GapTokenizer, settings: Settings
+) -> tuple[list[Prompt], Counter[str]]:
+    """Prompts of a paradigm, ordered by name, and the number of pairs per reason (`kept` among them).
+
+    A masked model takes pairs that differ in one word, in as many tokens; a causal one those that share what decides
+    between the words, where neither word's tokens are the other's beginning. A model trained on fetched text is asked
+    only pairs kept out of it; their split is "held_out", as it is for models that never saw the corpus.
+    """
+    counts: Counter[str] = Counter()
+    found: dict[str, Prompt] = {}
+    seen: set[tuple[str, str]] = set()
+    # Without any pair kept out, a model trained on the corpus has seen them all.
+    split = "trained" if settings.held_out == 0 else "held_out"
+    for pair in pairs:
+        try:
+            if (pair.good, pair.bad) in seen:
+                raise CannotExpress("pair given twice")
+            seen.add((pair.good, pair.bad))
+            if settings.held_out and not pair_held_out(pair.good, settings.held_out, settings.seed):
+                raise CannotExpress("pair is in the training text")
+            prompt = _pair_prompt(pair, task, split, tokenizer, settings)
+        except CannotExpress as error:
+            counts[error.reason] += 1
+        else:
+            found[prompt.prompt] = prompt
+    return _sampled(found, choose_pairs, settings, task, counts)
+
+
+def relation_prompts(
+    facts: Sequence[Fact], patterns: Sequence[Pattern], task: str, tokenizer: GapTokenizer, settings: Settings
+) -> tuple[list[Prompt], Counter[str]]:
+    """Prompts of a relation, ordered by name, and the number of items (fact × pattern) per reason (`kept` among them).
+
+    A masked model takes any pattern with one place for the object, a causal one those that end with it. `split` is
+    the pattern's own, or, for a model trained on fetched text, by the rule of that text; it is "" for other models,
+    of which nobody can say what they have seen. Subjects with several right objects are kept, one fact each.
+    """
+    counts: Counter[str] = Counter()
+    found: dict[str, Prompt] = {}
+    trained = settings.held_out is not None
+    held_out = held_out_patterns(patterns, settings.held_out_patterns if trained else 0, task, settings.seed)
+    stated = {fact.uuid for fact in stated_facts(facts, settings.facts if trained else None, task, settings.seed)}
+    splits = {
+        pattern.text: pattern.split or (("held_out" if pattern.text in held_out else "trained") if trained else "")
+        for pattern in patterns
+    }
+    unusable = _unusable_patterns(patterns, tokenizer.objective)
+    known: set[tuple[str, str]] = set()
+    for fact in facts:
+        twice = (fact.subject, fact.object) in known
+        known.add((fact.subject, fact.object))
+        for pattern, reason in zip(patterns, unusable, strict=True):
+            try:
+                if twice:
+                    raise CannotExpress("fact given twice")
+                if fact.uuid not in stated:
+                    raise CannotExpress("fact is not in the training text")
+                if reason:
+                    raise CannotExpress(reason)
+                prompt = _fact_prompt(fact, pattern, task, splits[pattern.text], tokenizer, settings)
+            except CannotExpress as error:
+                counts[error.reason] += 1
+            else:
+                found[prompt.prompt] = prompt
+    return _sampled(found, choose_facts, settings, task, counts)
+
+
+def several_objects(facts: Iterable[Fact]) -> int:
+    """Number of facts whose subject has another right object in the same relation."""
+    objects: dict[str, set[str]] = {}
+    for fact in facts:
+        objects.setdefault(fact.subject, set()).add(fact.object)
+    return sum(len(found) for found in objects.values() if len(found) > 1)
+
+
+def _unusable_patterns(patterns: Sequence[Pattern], objective: str) -> list[str]:
+    """For each pattern why it cannot be asked, or ""."""
+    reasons, seen = [], set()
+    for pattern in patterns:
+        if pattern.text in seen:
+            reasons.append("pattern given twice")
+        elif not pattern.whole:
+            reasons.append("pattern without subject or object")
+        elif objective == "causal" and not pattern.object_last:
+            reasons.append("object is not at the end")
+        else:
+            reasons.append("")
+        seen.add(pattern.text)
+    return reasons
+
+
+def _pair_prompt(pair: Pair, task: str, split: str, tokenizer: GapTokenizer, settings: Settings) -> Prompt:
+    causal = tokenizer.objective == "causal"
+    change = difference(pair.good, pair.bad)
+    if change is None:
+        raise CannotExpress("sentences differ in more than one word")
+    if causal and not pair.one_prefix:
+        raise CannotExpress("what follows decides between the words")
+    if change.glued:
+        raise CannotExpress("gap is inside a word")
+    suffix = "" if causal else change.suffix
+    target, foil = (
+        _encode(tokenizer, change.prefix, suffix, word, settings.max_target_tokens)
+        for word in (change.good, change.bad)
+    )
+    a, b = target.target_ids, foil.target_ids
+    if causal and a[: len(b)] == b[: len(a)]:
+        raise CannotExpress("one word's tokens begin the other's")
+    if not causal and len(a) != len(b):
+        raise CannotExpress("words differ in number of tokens")
+    if a == b:
+        raise CannotExpress("words have the same tokens")
+    return Prompt(
+        prompt=f"{task}/{pair.id}",
+        task=task,
+        kind="paradigm",
+        group=change.good,
+        number=pair.number or number_of(change, task, pair.term),
+        split=split,
+        text=f"{change.prefix} {GAP}{suffix}".strip(),
+        prefix=change.prefix,
+        suffix=suffix,
+        target=change.good,
+        foil=change.bad,
+        subject="",
+        pattern="",
+        input_ids=target.input_ids,
+        gap=target.gap,
+        target_ids=a,
+        foil_ids=b,
+    )
+
+
+def _fact_prompt(
+    fact: Fact, pattern: Pattern, task: str, split: str, tokenizer: GapTokenizer, settings: Settings
+) -> Prompt:
+    if not fact.object or not fact.subject:
+        raise CannotExpress("fact without subject or object")
+    before, after = around_gap(pattern.text, fact.subject)
+    if before and not before.endswith(" "):
+        raise CannotExpress("gap is inside a word")
+    prefix, suffix = before.rstrip(), "" if tokenizer.objective == "causal" else after
+    encoded = _encode(tokenizer, prefix, suffix, fact.object, settings.max_target_tokens)
+    return Prompt(
+        prompt=f"{task}/{fact.uuid}/{rank(pattern.text):016x}",
+        task=task,
+        kind="relation",
+        group=fact.uuid,
+        number="",
+        split=split,
+        text=f"{prefix} {GAP}{suffix}".strip(),
+        prefix=prefix,
+        suffix=suffix,
+        target=fact.object,
+        foil="",
+        subject=fact.subject,
+        pattern=pattern.text,
+        input_ids=encoded.input_ids,
+        gap=encoded.gap,
+        target_ids=encoded.target_ids,
+        foil_ids=(),
+    )
+
+
+def _encode(tokenizer: GapTokenizer, prefix: str, suffix: str, word: str, most: int) -> Encoded:
+    encoded = tokenizer.encode(prefix, suffix, word)
+    if len(encoded.target_ids) > most:
+        raise CannotExpress("word has too many tokens")
+    return encoded
+
+
+def _sampled(
+    found: Mapping[str, Prompt], choose: Callable[..., Any], settings: Settings, task: str, counts: Counter[str]
+) -> tuple[list[Prompt], Counter[str]]:
+    groups: dict[str, list[str]] = {}
+    for prompt in found.values():
+        groups.setdefault(prompt.group, []).append(prompt.prompt)
+    asked, localized = choose(
+        groups, settings.evaluated, settings.attributed, lambda name: rank("sample", settings.seed, task, name)
+    )
+    rows = [replace(found[name], attributed=name in localized) for name in sorted(asked)]
+    counts[KEPT] = len(rows)
+    if len(found) > len(rows):
+        counts[NOT_SAMPLED] = len(found) - len(rows)
+    return rows, counts
