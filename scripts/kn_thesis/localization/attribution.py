@@ -173,7 +173,7 @@ def _check(adapter: Adapter, number: int, prompt: Encoded) -> None:
     if not all(0 <= token < adapter.vocabulary for token in (*prompt.input_ids, *prompt.target_ids)):
         raise UserError(f"prompt {number} has token ids outside the model's vocabulary of {adapter.vocabulary}")
     if adapter.objective == "causal" and prompt.gap != size - 1:
-        raise UserError(f"prompt {number}: a causal model's gap is at the end, after token {size - 1}, not {prompt.gap}")
+        raise UserError(f"prompt {number}: a causal model's gap is its last token, {size - 1}, not {prompt.gap}")
     if adapter.objective == "masked" and not 0 <= prompt.gap <= size - target:
         raise UserError(f"prompt {number}: a gap of {target} tokens at {prompt.gap} lies outside its {size} tokens")
 

@@ -28,14 +28,19 @@ def restarted(adapter: Adapter, run: list[CleanLayer], gaps: Tensor, activations
     full = run[0].hidden.new_empty(prompts, 0, *run[0].hidden.shape[1:])
     fresh = run[0].state.new_empty(prompts, 0, run[0].state.shape[-1])
     for layer, clean in enumerate(run):
-        if fresh.shape[1]:
-            projections = _projections(adapter, layer, clean, full, fresh, positions, at_gap)
-            hidden = _joined(full, clean.hidden, fresh, at_gap)
-            if layer + 1 < len(run):
-                context = attend(*projections)
-            else:
-                hidden, queries = _at(hidden, index), _at(projections[0], index)
-                context = attend(queries[:, :, None], *projections[1:])[:, :, 0]
+        if layer:
+            # One position serves all fresh rows: a masked family has its positions in the embeddings.
+            new = adapter.project(layer, fresh, positions[:1])
+            shared = (clean.queries, clean.keys, clean.values)
+            spread = [_spread(x, y, at_gap[..., None]) for x, y in zip(shared, new, strict=True)]
+            parts = [(_spread(clean.hidden, fresh, at_gap), spread)]
+            if full.shape[1]:
+                parts.insert(0, (full, adapter.project(layer, full, positions)))
+            if layer + 1 == len(run):
+                parts = [(_at(hidden, index), (_at(q, index)[:, :, None], k, v)) for hidden, (q, k, v) in parts]
+            hidden = torch.cat([part[0] for part in parts], dim=1)
+            context = torch.cat([attend(*part[1]) for part in parts], dim=1)
+            context = context.view(*hidden.shape[:-1], *context.shape[-2:])
             state = adapter.after_attention(layer, hidden, context)
             full = adapter.after_mlp(layer, state, adapter.neurons(layer, state))
         replaced = activations[layer]
@@ -44,27 +49,9 @@ def restarted(adapter: Adapter, run: list[CleanLayer], gaps: Tensor, activations
     return torch.cat((full, fresh), dim=1) if len(run) > 1 else fresh
 
 
-def _projections(
-    adapter: Adapter, layer: int, clean: CleanLayer, full: Tensor, fresh: Tensor, positions: Tensor, at_gap: Tensor
-) -> list[Tensor]:
-    """Queries, keys and values (prompts, rows, tokens, heads, size) of all rows, the fresh ones last."""
-    # One position per row: those of the gaps differ between prompts, and a masked family has them in its embeddings.
-    new = adapter.project(layer, fresh, positions[:1])
-    shared = (clean.queries, clean.keys, clean.values)
-    if not full.shape[1]:
-        return [_spread(x, y, at_gap[..., None]) for x, y in zip(shared, new, strict=True)]
-    old = adapter.project(layer, full, positions)
-    return [_joined(x, y, z, at_gap[..., None]) for x, y, z in zip(old, shared, new, strict=True)]
-
-
 def _spread(clean: Tensor, fresh: Tensor, at_gap: Tensor) -> Tensor:
     """The untouched tokens (prompts, tokens, …) with the gap's replaced by each row's (prompts, rows, …)."""
     return torch.where(at_gap, fresh[:, :, None], clean[:, None])
-
-
-def _joined(full: Tensor, clean: Tensor, fresh: Tensor, at_gap: Tensor) -> Tensor:
-    """Full rows (prompts, rows, tokens, …), then the fresh ones as full rows."""
-    return torch.cat((full, _spread(clean, fresh, at_gap)), dim=1)
 
 
 def _at(x: Tensor, index: tuple[Tensor, Tensor]) -> Tensor:

@@ -31,6 +31,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 
 class Adapter(Protocol):
@@ -90,11 +91,6 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, causal: bool = False) 
     Queries (…, tokens, heads, size) and keys, values (…, others, key heads, size), where key heads divides heads;
     the tokens of a causal call are all of the prompt's. Returns the context (…, tokens, heads, size).
     """
-    q, k, v = (x.transpose(-2, -3) for x in (queries, keys, values))
-    if k.shape[-3] != q.shape[-3]:
-        k, v = (x.repeat_interleave(q.shape[-3] // k.shape[-3], dim=-3) for x in (k, v))
-    scores = q @ k.transpose(-1, -2)
-    if causal:
-        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
-        scores = scores.masked_fill(later, float("-inf"))
-    return (scores.softmax(-1, dtype=precise(scores)).to(v.dtype) @ v).transpose(-2, -3)
+    q, k, v = (x.flatten(0, -4).transpose(1, 2) for x in (queries, keys, values))
+    context = scaled_dot_product_attention(q, k, v, is_causal=causal, scale=1.0, enable_gqa=k.shape[1] != q.shape[1])
+    return context.transpose(1, 2).reshape(queries.shape)

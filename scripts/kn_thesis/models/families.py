@@ -15,6 +15,7 @@ def family_named(name: str, where: str = "") -> Family:
     if name not in FAMILIES:
         place = f" in {where}" if where else ""
         raise UserError(
-            f"unknown family {name!r}{place}: known are {', '.join(FAMILIES)}; kn_thesis/models/adapter.py says how to add one"
+            f"unknown family {name!r}{place}: known are {', '.join(FAMILIES)} "
+            "(kn_thesis/models/adapter.py says how to add one)"
         )
     return FAMILIES[name]

@@ -19,7 +19,12 @@ class LlamaAdapter:
     def __init__(self, module: Any) -> None:
         """Take `module` (in evaluation mode) as it is; nothing is copied."""
         config, body = module.config, module.model
-        self._words, self._rotary, self._norm, self._head = body.embed_tokens, body.rotary_emb, body.norm, module.lm_head
+        self._words, self._rotary, self._norm, self._head = (
+            body.embed_tokens,
+            body.rotary_emb,
+            body.norm,
+            module.lm_head,
+        )
         self._blocks = body.layers
         self.layers, self.width = config.num_hidden_layers, config.intermediate_size
         self.vocabulary, self.longest = config.vocab_size, config.max_position_embeddings
