@@ -20,7 +20,7 @@ _WHERE = {
     "select_neurons": "kn_thesis.localization.selection",
 }
 
-__all__ = ["Attribution", "UserError", "attribute", "load_model", "select_neurons"]  # noqa: F822 - see __getattr__
+__all__ = ["Attribution", "UserError", "attribute", "load_model", "select_neurons"]
 
 
 def __getattr__(name: str) -> Any:

@@ -43,7 +43,7 @@ def select_neurons(
     groups in order of first appearance, then by layer and neuron. Raises UserError for shapes or thresholds that do
     not fit.
     """
-    frames = [_frame(found, found.share > share + _TOLERANCE) for found in group_shares(scores, groups, coarse=coarse)]
+    frames = [_frame(found, passes(found.share, share)) for found in group_shares(scores, groups, coarse=coarse)]
     if not frames:
         return pd.DataFrame(_frame(_NOTHING, np.zeros(0, dtype=bool)))
     return pd.concat(frames, ignore_index=True)
@@ -90,7 +90,7 @@ def adaptive_threshold(
     number, previous = 0, 0
     for _ in range(steps):
         threshold = round(start + number * step, 10)
-        remaining = int(np.count_nonzero(shares > threshold + _TOLERANCE))
+        remaining = int(np.count_nonzero(passes(shares, threshold)))
         direction = (remaining > high) - (remaining < low)
         if not direction:
             break
@@ -102,6 +102,11 @@ def adaptive_threshold(
             break
         number, previous = number + direction, direction
     return round(start + number * step, 10)
+
+
+def passes(shares: np.ndarray, threshold: float) -> np.ndarray:
+    """Which shares are above the threshold, whatever the last bit of either says."""
+    return np.asarray(shares) > threshold + _TOLERANCE
 
 
 def _frame(found: GroupShares, chosen: np.ndarray) -> pd.DataFrame:
