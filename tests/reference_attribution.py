@@ -13,10 +13,11 @@ VALUE_MATRIX = {
 }
 
 
-def reference_attribution(module, input_ids, gap, target_ids, points, weights):
+def reference_attribution(module, input_ids, gap, target_ids, points, weights, baseline=True):
     """Scores (layers, width), P(w̄), P(0) (layers,) of one prompt; the mean over the target's tokens.
 
-    `points`, `weights`: the quadrature's nodes and weights.
+    `points`, `weights`: the quadrature's nodes and weights. Without `baseline`, P(0) is not computed (nan), as in the
+    public implementations.
     """
     causal = module.config.model_type != "bert"
     results = []
@@ -26,11 +27,11 @@ def reference_attribution(module, input_ids, gap, target_ids, points, weights):
             ids += target_ids[:j]
         else:
             ids[gap : gap + j] = target_ids[:j]
-        results.append(_one_token(module, ids, gap + j, token, points, weights))
+        results.append(_one_token(module, ids, gap + j, token, points, weights, baseline))
     return tuple(np.mean([result[part] for result in results], axis=0) for part in range(3))
 
 
-def _one_token(module, ids, position, token, points, weights):
+def _one_token(module, ids, position, token, points, weights, baseline):
     scores, silent = [], []
     for layer in range(module.config.num_hidden_layers):
         read = []
@@ -57,7 +58,8 @@ def _one_token(module, ids, position, token, points, weights):
             changed[:, position] = 0
             return (changed,)
 
-        silent.append(_probability(module, layer, silence, ids, 1, position, token).item())
+        value = _probability(module, layer, silence, ids, 1, position, token).item() if baseline else np.nan
+        silent.append(value)
     return np.array(scores), clean.item(), np.array(silent)
 
 

@@ -28,7 +28,7 @@ def localization_statistics(
 ) -> dict[str, float]:
     """The measures of one task from the attribution of its prompts and the group of each (groups in order).
 
-    Keys: layers, prompts, groups; KN, tau, R2_1, each also with _low and _high (percentile bootstrap over groups); KN_shuffled,
+    Keys: layers, prompts, groups; KN, tau, R2_1, each also with _low and _high (percentile bootstrap over groups); KN_shuffled:
     |KN| when the prompts are dealt out to groups of the same sizes at random (mean of 10): what sharing by chance
     gives; residual_mean, residual_max (absolute, over prompts and layers, as probabilities) and residual_relative
     (mean absolute residual / mean P(w̄)). nan where a measure does not exist, as R²₁ of one prompt.
