@@ -28,9 +28,10 @@ def localization_statistics(
 ) -> dict[str, float]:
     """The measures of one task from the attribution of its prompts and the group of each (groups in order).
 
-    Keys: layers, prompts, groups; KN, tau, R2_1, each also with _low and _high (percentile bootstrap over groups); KN_shuffled:
-    |KN| when the prompts are dealt out to groups of the same sizes at random (mean of 10): what sharing by chance
-    gives; residual_mean, residual_max (absolute, over prompts and layers, as probabilities) and residual_relative
+    Keys: layers, prompts, groups; KN, tau, R2_1, each also with _low and _high (percentile bootstrap over groups);
+    KN_shuffled, which is |KN| when the prompts are dealt out at random to groups of the same sizes (mean of 10 deals):
+    what sharing without regard to the group gives; residual_mean, residual_max (absolute, over prompts and layers, as
+    probabilities) and residual_relative
     (mean absolute residual / mean P(w̄)). nan where a measure does not exist, as R²₁ of one prompt.
     """
     names = np.asarray([str(group) for group in groups], dtype=object)
