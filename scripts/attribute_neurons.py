@@ -1,1 +1,20 @@
-"""x."""
+"""Rule attribute_neurons: integrated gradients over one model's MLP neurons for the prompts of one task."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from kn_thesis.corpora.gaps import Encoded
+from kn_thesis.errors import logged
+from kn_thesis.localization.attribution import attribute
+from kn_thesis.models.load import load_model
+
+with logged(snakemake.log[0]):
+    prompts = pd.read_parquet(snakemake.input.prompts).query("attributed")
+    encoded = [
+        Encoded(tuple(map(int, ids)), int(gap), tuple(map(int, target)))
+        for ids, gap, target in zip(prompts["input_ids"], prompts["gap"], prompts["target_ids"], strict=True)
+    ]
+    model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)
+    attribution = attribute(model, encoded, progress=True, **snakemake.params.settings)
+    attribution.save(snakemake.output.attribution, list(prompts["prompt"]))

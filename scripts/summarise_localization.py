@@ -1,1 +1,16 @@
-"""x."""
+"""Rule summarise_localization: one table of how local every task is in every model, published values beside it."""
+
+import pandas as pd
+import yaml
+
+from kn_thesis.errors import logged
+from kn_thesis.files import whole_file
+from kn_thesis.localization.published import with_published
+
+with logged(snakemake.log[0]):
+    table = pd.concat([pd.read_parquet(path) for path in snakemake.input.statistics], ignore_index=True)
+    table.insert(1, "family", table["model"].map(dict(snakemake.params.families)))
+    with open(snakemake.input.published, encoding="utf-8") as file:
+        published = yaml.safe_load(file)
+    with whole_file(snakemake.output.table) as path:
+        with_published(table, published["localization"]).to_csv(path, index=False, float_format="%.6g")

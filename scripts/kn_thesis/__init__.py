@@ -1,1 +1,39 @@
-"""Methods of the knowledge-neuron study: plain functions on models, arrays and data frames."""
+"""Methods of the knowledge-neuron study: plain functions on models, arrays and data frames.
+
+import kn_thesis
+
+model = kn_thesis.load_model("results/models/bert")
+attribution = kn_thesis.attribute(model, ["___ old kings smile."], ["these"])
+neurons = kn_thesis.select_neurons(attribution.scores, ["these"])
+"""
+
+from typing import Any
+
+# Names and where they are. They are imported at first use: torch alone takes a second. No import statement stands
+# here, for this file is part of every module of the package, and so every rule would depend on all of them; what
+# editors and type checkers read is in __init__.pyi.
+_WHERE = {
+    "Attribution": "kn_thesis.localization.results",
+    "UserError": "kn_thesis.errors",
+    "attribute": "kn_thesis.localization.attribution",
+    "load_model": "kn_thesis.models.load",
+    "select_neurons": "kn_thesis.localization.selection",
+}
+
+__all__ = ["Attribution", "UserError", "attribute", "load_model", "select_neurons"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for (PEP 562)."""
+    if name not in _WHERE:
+        raise AttributeError(f"module 'kn_thesis' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_WHERE[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Public names, imported or not."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,209 @@
+"""Benchmark of attribution: the plain algorithm against ours on random models of real shapes, in one run.
+
+    python scripts/bench_localization.py [--quick] [--models bert gpt2 llama] [--threads 2] [--output FILE]
+
+The plain algorithm is the published one (tests/reference_attribution.py): one prompt and one layer at a time, 20 rows
+through the whole model. Exit code 1 when a bound is missed: the speed-up, the integration error against 1,000 nodes,
+or agreement under the same quadrature. `--quick` takes small models and checks agreement and error alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]
+
+from tests.reference_attribution import reference_attribution  # noqa: E402
+
+from kn_thesis.corpora.gaps import Encoded  # noqa: E402
+from kn_thesis.files import whole_file  # noqa: E402
+from kn_thesis.localization.attribution import attribute  # noqa: E402
+from kn_thesis.localization.quadrature import quadrature_rule  # noqa: E402
+from kn_thesis.models.families import FAMILIES  # noqa: E402
+
+BOUNDS = {"bert": 8.0, "gpt2": 20.0}  # times faster, at least
+AGREEMENT = 1e-5  # of the largest score
+NODES = 5  # the default study's
+LENGTHS = (8, 16, 24)
+COLUMNS = ("model", "part", "algorithm", "layers", "tokens", "prompts", "seconds_per_prompt", "peak_mib", "value")
+
+
+def main() -> int:
+    """Run everything, print a table, write the CSV; 1 when a bound is missed."""
+    parser = argparse.ArgumentParser(description="Plain attribution against ours on random models.")
+    parser.add_argument("--quick", action="store_true", help="small models; agreement and error, no bound on speed")
+    parser.add_argument("--models", nargs="+", choices=list(FAMILIES), default=list(FAMILIES))
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="torch threads (default: all cores)")
+    parser.add_argument("--output", type=Path, default=ROOT / "results/bench/localization.csv")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    rows: list[dict[str, object]] = []
+    missed = [line for family in arguments.models for line in bench(family, arguments.quick, rows)]
+    with whole_file(arguments.output) as path, path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    print(
+        f"{len(rows)} measurements in {arguments.output}; {torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
+    for line in missed:
+        print(f"MISSED: {line}")
+    return 1 if missed else 0
+
+
+def bench(family: str, quick: bool, rows: list[dict[str, object]]) -> list[str]:
+    """Measure one family, append to `rows`, print; returns the bounds that are missed."""
+    model = random_model(family, quick)
+    layers, few = model.adapter.layers, 2 if quick else 8
+    print(
+        f"{family}: {layers} layers of {model.adapter.width} neurons, {model.adapter.vocabulary} tokens; {NODES} nodes"
+    )
+    print(
+        f"  {'cost by':<10}{'algorithm':<11}{'layers':>6}{'tokens':>8}{'prompts':>9}{'s a prompt':>12}{'peak MiB':>10}"
+    )
+
+    def cost(part: str, asked: SimpleNamespace, prompts: list[Encoded], plain: bool = False) -> tuple[float, Any]:
+        seconds, peak, result = measured(lambda: plainly(asked, prompts[0]) if plain else attribute(asked, prompts))
+        row = {"model": family, "part": part, "algorithm": "plain" if plain else "ours"}
+        row |= {"layers": asked.adapter.layers, "tokens": len(prompts[0].input_ids), "prompts": len(prompts)}
+        rows.append(row | {"seconds_per_prompt": f"{seconds / len(prompts):.4g}", "peak_mib": f"{peak:.0f}"})
+        print(
+            f"  {part:<10}{row['algorithm']:<11}{row['layers']:>6}{row['tokens']:>8}{row['prompts']:>9}"
+            f"{seconds / len(prompts):>12.3f}{peak:>10.0f}",
+            flush=True,
+        )
+        return seconds / len(prompts), result
+
+    def value(part: str, algorithm: str, number: float, says: str) -> None:
+        rows.append({"model": family, "part": part, "algorithm": algorithm, "value": f"{number:.4g}"})
+        print(f"  {says}", flush=True)
+
+    prompts = {length: random_prompts(model, length, 2 * few) for length in LENGTHS}
+    attribute(model, prompts[8][:1])  # the first call of anything is slower
+    plain, ours, agreement = [], [], 0.0
+    for length in LENGTHS:
+        ours.append(cost("tokens", model, prompts[length][:few])[0])
+        seconds, scores = cost("tokens", model, prompts[length][:1], plain=True)
+        plain.append(seconds)
+        same = attribute(model, prompts[length][:1], quadrature="riemann", nodes=20).scores[0]
+        agreement = max(agreement, float(np.abs(same - scores).max() / np.abs(scores).max()))
+    for count in sorted({1, few, 2 * few}):
+        cost("prompts", model, prompts[16][:count])
+    for depth in sorted({max(1, layers // 4), layers // 2, layers}):
+        cost("layers", random_model(family, quick, depth), prompts[16][:few])
+
+    speed, one = sum(plain) / sum(ours), prompts[8][:1]
+    exact = attribute(model, one, nodes=100 if quick else 1000).scores[0]
+    errors = {
+        name: float(np.abs(attribute(model, one, quadrature=rule, nodes=nodes).scores[0] - exact).sum())
+        / float(np.abs(exact).sum())
+        for name, rule, nodes in (("plain", "riemann", 20), ("ours", "gauss-legendre", NODES))
+    }
+    bound = None if quick else BOUNDS.get(family)
+    value("speed-up", "ours", speed, f"speed-up, {LENGTHS} tokens together: {speed:.1f} times (at least: {bound})")
+    value(
+        "agreement",
+        "ours",
+        agreement,
+        f"same quadrature as the plain one: equal to {agreement:.1e} of the largest score",
+    )
+    for name, error in errors.items():
+        value("error", name, error, f"integration error of {name}: {error:.2e} of the scores' absolute sum")
+    print()
+    missed = []
+    if bound and speed < bound:
+        missed.append(f"{family} is {speed:.1f} times faster, not {bound:g}")
+    if not agreement <= AGREEMENT:
+        missed.append(f"{family} under riemann differs from the plain algorithm by {agreement:.1e}")
+    if not errors["ours"] <= errors["plain"]:
+        missed.append(
+            f"{family}'s integration error {errors['ours']:.2e} is above the plain one's {errors['plain']:.2e}"
+        )
+    return missed
+
+
+def random_model(family: str, quick: bool, layers: int | None = None) -> SimpleNamespace:
+    """A model of the shape of bert-base, gpt2 or a small LLaMA with random weights, as `attribute` takes it.
+
+    Matrices are larger than at the usual start, and the output matrix larger still: fresh models answer nearly at
+    random and their probability is nearly linear in any activation, so that every quadrature would be right.
+    """
+    from transformers import BertConfig, GPT2Config, LlamaConfig
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    deep, wide, heads = (layers or 4, 128, 4) if quick else (layers or (8 if family == "llama" else 12), 768, 12)
+    config: Any
+    if family == "bert":
+        config = BertConfig(
+            num_hidden_layers=deep, hidden_size=wide, num_attention_heads=heads, intermediate_size=4 * wide
+        )
+    elif family == "gpt2":
+        config = GPT2Config(n_layer=deep, n_embd=wide, n_head=heads)
+    else:
+        config = LlamaConfig(
+            num_hidden_layers=deep,
+            hidden_size=wide,
+            num_attention_heads=heads,
+            num_key_value_heads=heads // 2,
+            intermediate_size=wide * 8 // 3,
+        )
+    config.tie_word_embeddings = False
+    torch.manual_seed(0)
+    module = FAMILIES[family].model_class()(config).eval().requires_grad_(False)
+    output = module.get_output_embeddings().weight
+    for name, weight in module.named_parameters():
+        if weight is output:
+            weight.mul_(5)
+        elif weight.dim() == 2 and "embed" not in name and ".wte" not in name and ".wpe" not in name:
+            weight.mul_(2)
+    return SimpleNamespace(
+        module=module, adapter=FAMILIES[family].adapter(module), tokenizer=None, device=torch.device("cpu")
+    )
+
+
+def random_prompts(model: SimpleNamespace, tokens: int, count: int) -> list[Encoded]:
+    """Prompts of random tokens; the target is what the model would say, as in a study of what it knows."""
+    random = np.random.default_rng(tokens)
+    ids = random.integers(1000, min(30_000, model.adapter.vocabulary), size=(count, tokens))
+    gap = tokens - 1 if model.adapter.objective == "causal" else tokens // 2
+    answers = model.module(torch.tensor(ids)).logits[:, gap].argmax(-1).tolist()
+    return [Encoded(tuple(row), gap, (answer,)) for row, answer in zip(ids.tolist(), answers, strict=True)]
+
+
+def plainly(model: SimpleNamespace, prompt: Encoded) -> np.ndarray:
+    """Scores (layers, width) of the plain algorithm with the published quadrature."""
+    rule = quadrature_rule("riemann", 20)
+    return reference_attribution(model.module, prompt.input_ids, prompt.gap, prompt.target_ids, *rule, baseline=False)[
+        0
+    ]
+
+
+def measured(work: Callable[[], Any]) -> tuple[float, float, Any]:
+    """Seconds, the process's peak memory meanwhile (MiB, model included; Linux, else nan), and the result."""
+    peak = Path("/proc/self/clear_refs")
+    if peak.exists():
+        peak.write_text("5")
+    start = time.perf_counter()
+    result = work()
+    seconds = time.perf_counter() - start
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    mib = next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), float("nan"))
+    return seconds, mib, result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+"""Integrated gradients over MLP neurons, all layers, nodes and prompts of a batch at once (DESIGN.md §4).
+
+Attr(l, i) = w̄_i ∫₀¹ ∂P(target | α·w̄ at layer l)/∂w_i dα, at the gap's position, after Dai et al. (2022, eq. 2).
+At layer l only the gap's activation differs from the untouched run. That run is made once; `causal.restarted` and
+`masked.restarted` take up from the replaced activations, so that nothing below them is computed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kn_thesis.errors import UserError
+from kn_thesis.localization import causal, masked
+from kn_thesis.localization.clean import clean_run
+from kn_thesis.localization.quadrature import quadrature_rule
+from kn_thesis.localization.results import Attribution
+from kn_thesis.models.adapter import Adapter, precise
+
+if TYPE_CHECKING:
+    from kn_thesis.corpora.gaps import Encoded
+    from kn_thesis.models.load import Model
+
+RESTARTED = {"causal": causal.restarted, "masked": masked.restarted}
+HEAD_ROWS = 1024  # rows whose scores over the vocabulary are in memory at once
+
+
+@dataclass(frozen=True)
+class Step:
+    """One target token of one prompt: the ids the model sees, where it answers, and the answer."""
+
+    prompt: int
+    input_ids: tuple[int, ...]
+    gap: int
+    target: int
+    weight: float  # 1 / tokens of the prompt's target
+
+
+def attribute(
+    model: Model,
+    prompts: Sequence[str | Encoded],
+    targets: Sequence[str] | None = None,
+    *,
+    quadrature: str = "gauss-legendre",
+    nodes: int = 5,
+    batch_tokens: int = 4096,
+    progress: bool = False,
+) -> Attribution:
+    """Scores of all MLP neurons for each prompt's target.
+
+    prompts: texts with the gap as "___" or the mask token (for a causal model also a text that ends at the gap),
+        each with its word in `targets`; or prompts encoded already, and no `targets`.
+    quadrature, nodes: see `quadrature_rule`. batch_tokens: most rows × tokens in a batch (a batch holds one
+        prompt and one node at least). progress: show a bar on stderr.
+
+    Targets of several tokens are teacher-forced; the result is the mean over their tokens. The order of `prompts` is
+    kept; a prompt's result does not depend on the others, up to rounding. Raises UserError for what cannot be used.
+    """
+    encoded = _encoded(model, prompts, targets)
+    try:
+        points, weights = quadrature_rule(quadrature, nodes)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    if batch_tokens < 1:
+        raise UserError(f"batch_tokens must be at least 1, got {batch_tokens}")
+    adapter = model.adapter
+    steps = [step for number, prompt in enumerate(encoded) for step in _steps(adapter, number, prompt)]
+    scores = np.zeros((len(encoded), adapter.layers, adapter.width), dtype=np.float32)
+    residuals, baseline = np.zeros((2, len(encoded), adapter.layers))
+    probability = np.zeros(len(encoded))
+    for batch in _shown(list(_batches(adapter, steps, nodes, batch_tokens)), len(steps), progress):
+        ids = torch.tensor([step.input_ids for step in batch], device=model.device)
+        gaps = torch.tensor([step.gap for step in batch], device=model.device)
+        answers = torch.tensor([step.target for step in batch], device=model.device)
+        room = max(1, batch_tokens // (len(batch) * _tokens_per_node(adapter, ids.shape[1])))
+        chunks = [(points[k : k + room], weights[k : k + room]) for k in range(0, nodes, room)]
+        results = [x.double().cpu().numpy() for x in _integrate(adapter, ids, gaps, answers, chunks)]
+        for step, score, clean, silent in zip(batch, *results, strict=True):
+            scores[step.prompt] += step.weight * score
+            residuals[step.prompt] += step.weight * (score.sum(-1) - (clean - silent))
+            probability[step.prompt] += step.weight * clean
+            baseline[step.prompt] += step.weight * silent
+    return Attribution(scores, *(x.astype(np.float32) for x in (residuals, probability, baseline)))
+
+
+def _integrate(
+    adapter: Adapter, ids: Tensor, gaps: Tensor, answers: Tensor, chunks: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores (prompts, layers, width), P(w̄) (prompts,) and P(0) (prompts, layers) of prompts of one length."""
+    run, last = clean_run(adapter, ids, gaps)
+    restarted = RESTARTED[adapter.objective]
+    with torch.no_grad():
+        clean, _ = _answer(adapter, last, answers)
+        silence = [torch.zeros_like(layer.neurons)[:, None] for layer in run]
+        rows = restarted(adapter, run, gaps, silence)
+        silent, _ = _answer(adapter, rows.flatten(0, 1), answers.repeat_interleave(rows.shape[1]))
+    total = torch.zeros(len(ids), adapter.layers, adapter.width, device=ids.device, dtype=precise(last))
+    for points, weights in chunks:
+        points, weights = (torch.as_tensor(x, device=ids.device, dtype=total.dtype) for x in (points, weights))
+        activations = [
+            (points[:, None] * layer.neurons[:, None]).to(layer.neurons.dtype).requires_grad_() for layer in run
+        ]
+        with torch.enable_grad():
+            rows = restarted(adapter, run, gaps, activations)
+        probability, slope = _answer(
+            adapter, rows.detach().flatten(0, 1), answers.repeat_interleave(rows.shape[1]), slopes=True
+        )
+        gradients = torch.autograd.grad(rows, activations, slope.view(rows.shape))
+        # Rows do not mix above their start, so the factor P of dP = P · d log P can wait: no underflow in float16.
+        factors = probability.view(len(ids), adapter.layers, len(points)) * weights
+        for layer, gradient in enumerate(gradients):
+            total[:, layer] += torch.einsum("pk,pkw->pw", factors[:, layer], gradient.to(total.dtype))
+    neurons = torch.stack([layer.neurons for layer in run], dim=1).to(total.dtype)
+    return total * neurons, clean, silent.view(len(ids), adapter.layers)
+
+
+def _answer(adapter: Adapter, hidden: Tensor, answers: Tensor, slopes: bool = False) -> tuple[Tensor, Tensor | None]:
+    """Probability (rows,) of each row's answer and, if asked for, d log P / d hidden, from hidden (rows, hidden)."""
+    probabilities, gradients = [], []
+    for part, wanted in zip(hidden.split(HEAD_ROWS), answers.split(HEAD_ROWS), strict=True):
+        with torch.set_grad_enabled(slopes):
+            part = part.detach().requires_grad_(slopes)
+            logits = adapter.logits(part)
+            logits = logits.to(precise(logits))
+            log = logits.gather(1, wanted[:, None])[:, 0] - logits.logsumexp(1)
+        probabilities.append(log.detach().exp())
+        if slopes:
+            gradients += torch.autograd.grad(log.sum(), part)
+    return torch.cat(probabilities), torch.cat(gradients) if slopes else None
+
+
+def _encoded(model: Model, prompts: Sequence[str | Encoded], targets: Sequence[str] | None) -> list[Encoded]:
+    """All prompts encoded and checked."""
+    from kn_thesis.corpora.gaps import CannotExpress
+
+    if isinstance(prompts, str) or isinstance(targets, str):
+        raise UserError("prompts and targets are lists: put a single one in brackets")
+    texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+    if texts and len(texts) != len(prompts):
+        raise UserError("prompts are either all texts or all encoded")
+    if texts and (targets is None or len(targets) != len(texts)):
+        raise UserError(f"{len(texts)} prompts need as many targets, got {0 if targets is None else len(targets)}")
+    if prompts and not texts and targets is not None:
+        raise UserError("encoded prompts hold their targets: leave `targets` out")
+    encoded = []
+    for number, prompt in enumerate(prompts):
+        if isinstance(prompt, str):
+            try:
+                prompt = model.tokenizer.encode_prompt(prompt, targets[number])
+            except CannotExpress as error:
+                text = prompts[number]
+                raise UserError(
+                    f"prompt {number} ({text!r}, target {targets[number]!r}): {getattr(error, 'reason', error)}"
+                ) from None
+        _check(model.adapter, number, prompt)
+        encoded.append(prompt)
+    return encoded
+
+
+def _check(adapter: Adapter, number: int, prompt: Encoded) -> None:
+    """Raise UserError for an encoded prompt that the model cannot take."""
+    size, target = len(prompt.input_ids), len(prompt.target_ids)
+    longest = size if adapter.objective == "masked" else size + target - 1
+    if not size or not target:
+        raise UserError(f"prompt {number} has no token, or its target has none")
+    if longest > adapter.longest:
+        raise UserError(f"prompt {number} has {longest} tokens; the model takes {adapter.longest}")
+    if not all(0 <= token < adapter.vocabulary for token in (*prompt.input_ids, *prompt.target_ids)):
+        raise UserError(f"prompt {number} has token ids outside the model's vocabulary of {adapter.vocabulary}")
+    if adapter.objective == "causal" and prompt.gap != size - 1:
+        raise UserError(f"prompt {number}: a causal model's gap is its last token, {size - 1}, not {prompt.gap}")
+    if adapter.objective == "masked" and not 0 <= prompt.gap <= size - target:
+        raise UserError(f"prompt {number}: a gap of {target} tokens at {prompt.gap} lies outside its {size} tokens")
+
+
+def _steps(adapter: Adapter, number: int, prompt: Encoded) -> Iterator[Step]:
+    """The target's tokens one by one, those before each of them filled in."""
+    ids, gap, target = tuple(prompt.input_ids), prompt.gap, tuple(prompt.target_ids)
+    for j, token in enumerate(target):
+        seen = ids + target[:j] if adapter.objective == "causal" else ids[:gap] + target[:j] + ids[gap + j :]
+        yield Step(number, seen, gap + j, token, 1 / len(target))
+
+
+def _tokens_per_node(adapter: Adapter, length: int) -> int:
+    """Rows × tokens that one node of one prompt of that length is, all layers together."""
+    return adapter.layers if adapter.objective == "causal" else adapter.layers * length
+
+
+def _batches(adapter: Adapter, steps: Sequence[Step], nodes: int, batch_tokens: int) -> Iterator[list[Step]]:
+    """Steps of one length together (so there is no padding), in their order, as many as fit."""
+    lengths: dict[int, list[Step]] = {}
+    for step in steps:
+        lengths.setdefault(len(step.input_ids), []).append(step)
+    for length, alike in sorted(lengths.items()):
+        size = max(1, batch_tokens // max(nodes * _tokens_per_node(adapter, length), length))
+        for start in range(0, len(alike), size):
+            yield alike[start : start + size]
+
+
+def _shown(batches: list[list[Step]], steps: int, progress: bool) -> Iterator[list[Step]]:
+    """The batches, with a bar that counts targets' tokens if that is wanted."""
+    if not progress:
+        yield from batches
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=steps, desc="attribution", unit="target") as bar:
+        for batch in batches:
+            yield batch
+            bar.update(len(batch))

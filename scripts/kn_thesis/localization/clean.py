@@ -1,0 +1,46 @@
+"""The untouched run that all layers and all nodes of a batch share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kn_thesis.models.adapter import Adapter, attend
+
+
+@dataclass(frozen=True)
+class CleanLayer:
+    """One layer of the untouched run over prompts of one length.
+
+    hidden (prompts, tokens, hidden) goes in; queries, keys, values (prompts, tokens, heads, size) are its
+    projections; state (prompts, hidden) and neurons (prompts, width) are those at the gap.
+    """
+
+    hidden: Tensor
+    queries: Tensor
+    keys: Tensor
+    values: Tensor
+    state: Tensor
+    neurons: Tensor
+
+
+@torch.no_grad()
+def clean_run(adapter: Adapter, input_ids: Tensor, gaps: Tensor) -> tuple[list[CleanLayer], Tensor]:
+    """Every layer's part of the untouched run, and the hidden states (prompts, hidden) that leave the last at the gap.
+
+    `input_ids` (prompts, tokens) without padding, `gaps` (prompts,).
+    """
+    positions = torch.arange(input_ids.shape[1], device=input_ids.device)
+    rows = torch.arange(len(input_ids), device=input_ids.device)
+    hidden = adapter.embed(input_ids)
+    run = []
+    for layer in range(adapter.layers):
+        queries, keys, values = adapter.project(layer, hidden, positions)
+        context = attend(queries, keys, values, causal=adapter.objective == "causal")
+        state = adapter.after_attention(layer, hidden, context)
+        neurons = adapter.neurons(layer, state)
+        run.append(CleanLayer(hidden, queries, keys, values, state[rows, gaps], neurons[rows, gaps]))
+        hidden = adapter.after_mlp(layer, state, neurons)
+    return run, hidden[rows, gaps]

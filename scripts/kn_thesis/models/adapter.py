@@ -1,0 +1,96 @@
+"""What the methods need to know of a transformer, whatever its family: one layer in five steps.
+
+A family's module (`bert.py`, `gpt2.py`, `llama.py`) is the only code that knows the names inside a model. To add
+one, say GPT-J, write `gptj.py` with
+
+1. a class with the members of `Adapter`, each a line or two over the model's own modules, so that weights, biases
+   and norms are used as they are and nothing is computed a second way;
+2. `FAMILY = Family("gptj", "causal", model_class, make)`, where `model_class` imports the Hugging Face class late
+   (an import of it costs seconds) and `make` builds the adapter or refuses a configuration it would get wrong;
+
+and enter it in `families.py`. `tests/test_attribution.py` compares each family with the plain algorithm run on the
+untouched model: add a tiny random model of the family there, and it tells whether the adapter is right.
+
+A layer is split where the methods have to reach in:
+
+    queries, keys, values = project(layer, hidden, positions)    every token by itself
+    context               = attend(...)                           the only step in which tokens meet
+    state                 = after_attention(layer, hidden, context)
+    neurons               = neurons(layer, state)                 the vector w of DESIGN.md §3
+    hidden                = after_mlp(layer, state, neurons)
+
+In a model whose MLP does not follow its attention (GPT-J's are parallel), `state` carries what both need: it is
+opaque to the methods, which only slice and expand it along its leading axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+
+class Adapter(Protocol):
+    """A model of one family, taken apart. Leading axes (written …) are free: prompts, rows, tokens."""
+
+    family: str
+    objective: str  # "masked" or "causal"
+    layers: int
+    width: int  # neurons per layer
+    vocabulary: int
+    longest: int  # most tokens in a prompt
+
+    def embed(self, input_ids: Tensor) -> Tensor:
+        """Hidden states (prompts, tokens, hidden) below the first layer, from ids (prompts, tokens) without padding."""
+
+    def project(self, layer: int, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (…, tokens, heads, size), keys and values (…, tokens, key heads, size) of hidden states.
+
+        `positions` (tokens,) or (1,) are the tokens' places in the prompt. Queries are scaled already: their product
+        with the keys goes into the softmax as it is.
+        """
+
+    def after_attention(self, layer: int, hidden: Tensor, context: Tensor) -> Tensor:
+        """State (…, hidden) between attention and MLP, from hidden (…, hidden) and context (…, heads, size)."""
+
+    def neurons(self, layer: int, state: Tensor) -> Tensor:
+        """Activations (…, width): what the layer's value matrix is multiplied with."""
+
+    def after_mlp(self, layer: int, state: Tensor, neurons: Tensor) -> Tensor:
+        """Hidden states (…, hidden) that leave the layer."""
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores (…, vocabulary) of the next or hidden word from the last layer's hidden states (…, hidden)."""
+
+    def value_matrix(self, layer: int) -> torch.nn.Module:
+        """The module whose input is the neurons: the place for a hook."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """An architecture: its name (Hugging Face's `model_type`), its objective, and how its models are made."""
+
+    name: str
+    objective: str  # "masked" or "causal"
+    model_class: Callable[[], Any]  # imports and returns the Hugging Face class
+    adapter: Callable[[Any], Adapter]  # raises UserError for a configuration that the adapter does not cover
+
+
+def precise(x: Tensor) -> torch.dtype:
+    """The dtype of sums and probabilities: float32, or float64 where the model has it."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor, causal: bool = False) -> Tensor:
+    """Attention of every token to every token, or to none after itself.
+
+    Queries (…, tokens, heads, size) and keys, values (…, others, key heads, size), where key heads divides heads;
+    the tokens of a causal call are all of the prompt's. Returns the context (…, tokens, heads, size).
+    """
+    q, k, v = (x.flatten(0, -4).transpose(1, 2) for x in (queries, keys, values))
+    context = scaled_dot_product_attention(q, k, v, is_causal=causal, scale=1.0, enable_gqa=k.shape[1] != q.shape[1])
+    return context.transpose(1, 2).reshape(queries.shape)

@@ -1,0 +1,73 @@
+"""BERT (Devlin et al. 2019): masked, norms after each sublayer, a transform before the output matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from kn_thesis.errors import UserError
+from kn_thesis.models.adapter import Adapter, Family
+
+
+class BertAdapter:
+    """A `BertForMaskedLM`, taken apart; see `Adapter`."""
+
+    family = "bert"
+    objective = "masked"
+
+    def __init__(self, module: Any) -> None:
+        """Take `module` (in evaluation mode) as it is; nothing is copied."""
+        config = module.config
+        self._embeddings, self._blocks, self._head = module.bert.embeddings, module.bert.encoder.layer, module.cls
+        self._heads, self._size = config.num_attention_heads, config.hidden_size // config.num_attention_heads
+        self.layers, self.width = config.num_hidden_layers, config.intermediate_size
+        self.vocabulary, self.longest = config.vocab_size, config.max_position_embeddings
+
+    def embed(self, input_ids: Tensor) -> Tensor:
+        """Words, positions and the first segment, normed."""
+        return self._embeddings(input_ids=input_ids)
+
+    def project(self, layer: int, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Three matrices; positions are in the embeddings."""
+        attention = self._blocks[layer].attention.self
+        shape = (*hidden.shape[:-1], self._heads, self._size)
+        queries, keys, values = (f(hidden).view(shape) for f in (attention.query, attention.key, attention.value))
+        return queries * attention.scaling, keys, values
+
+    def after_attention(self, layer: int, hidden: Tensor, context: Tensor) -> Tensor:
+        """Output matrix, residual, norm."""
+        return self._blocks[layer].attention.output(context.flatten(-2), hidden)
+
+    def neurons(self, layer: int, state: Tensor) -> Tensor:
+        """GELU (or what the configuration names) of the first MLP matrix."""
+        return self._blocks[layer].intermediate(state)
+
+    def after_mlp(self, layer: int, state: Tensor, neurons: Tensor) -> Tensor:
+        """Value matrix, residual, norm."""
+        return self._blocks[layer].output(neurons, state)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """The head's transform and output matrix with its bias, tied to the embeddings or not."""
+        return self._head(hidden)
+
+    def value_matrix(self, layer: int) -> nn.Module:
+        """`output.dense`."""
+        return self._blocks[layer].output.dense
+
+
+def _model_class() -> Any:
+    from transformers.models.bert.modeling_bert import BertForMaskedLM
+
+    return BertForMaskedLM
+
+
+def _adapter(module: Any) -> Adapter:
+    if module.config.is_decoder:
+        raise UserError("this BERT is a decoder (is_decoder in its config.json): only masked BERTs are covered")
+    if getattr(module.config, "position_embedding_type", "absolute") not in (None, "absolute"):
+        raise UserError("this BERT has relative positions (position_embedding_type): only absolute ones are covered")
+    return BertAdapter(module)
+
+
+FAMILY = Family("bert", "masked", _model_class, _adapter)

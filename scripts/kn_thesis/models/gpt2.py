@@ -1,0 +1,74 @@
+"""GPT-2 (Radford et al. 2019): causal, norms before each sublayer, learned positions, one matrix for q, k and v."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kn_thesis.errors import UserError
+from kn_thesis.models.adapter import Adapter, Family
+
+
+class Gpt2Adapter:
+    """A `GPT2LMHeadModel`, taken apart; see `Adapter`."""
+
+    family = "gpt2"
+    objective = "causal"
+
+    def __init__(self, module: Any) -> None:
+        """Take `module` (in evaluation mode) as it is; nothing is copied."""
+        config, body = module.config, module.transformer
+        self._words, self._places, self._blocks, self._norm = body.wte, body.wpe, body.h, body.ln_f
+        self._head = module.lm_head
+        self._heads, self._size = config.n_head, config.n_embd // config.n_head
+        self.layers, self.width = config.n_layer, config.n_inner if config.n_inner is not None else 4 * config.n_embd
+        self.vocabulary, self.longest = config.vocab_size, config.n_positions
+
+    def embed(self, input_ids: Tensor) -> Tensor:
+        """Words and positions."""
+        return self._words(input_ids) + self._places(torch.arange(input_ids.shape[-1], device=input_ids.device))
+
+    def project(self, layer: int, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Norm, then one matrix; `scaling` holds all of the configuration's scalings."""
+        block = self._blocks[layer]
+        shape = (*hidden.shape[:-1], self._heads, self._size)
+        queries, keys, values = (x.view(shape) for x in block.attn.c_attn(block.ln_1(hidden)).chunk(3, dim=-1))
+        return queries * block.attn.scaling, keys, values
+
+    def after_attention(self, layer: int, hidden: Tensor, context: Tensor) -> Tensor:
+        """Output matrix, residual."""
+        return hidden + self._blocks[layer].attn.c_proj(context.flatten(-2))
+
+    def neurons(self, layer: int, state: Tensor) -> Tensor:
+        """Norm, first MLP matrix, activation function."""
+        block = self._blocks[layer]
+        return block.mlp.act(block.mlp.c_fc(block.ln_2(state)))
+
+    def after_mlp(self, layer: int, state: Tensor, neurons: Tensor) -> Tensor:
+        """Value matrix, residual."""
+        return state + self._blocks[layer].mlp.c_proj(neurons)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Final norm and output matrix, tied to the embeddings or not."""
+        return self._head(self._norm(hidden))
+
+    def value_matrix(self, layer: int) -> nn.Module:
+        """`mlp.c_proj`."""
+        return self._blocks[layer].mlp.c_proj
+
+
+def _model_class() -> Any:
+    from transformers.models.gpt2.modeling_gpt2 import GPT2LMHeadModel
+
+    return GPT2LMHeadModel
+
+
+def _adapter(module: Any) -> Adapter:
+    if module.config.add_cross_attention:
+        raise UserError("this GPT-2 has cross-attention (add_cross_attention in its config.json): that is not covered")
+    return Gpt2Adapter(module)
+
+
+FAMILY = Family("gpt2", "causal", _model_class, _adapter)

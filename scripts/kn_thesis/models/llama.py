@@ -1,0 +1,86 @@
+"""LLaMA (Touvron et al. 2023): causal, rotary positions, grouped queries, a gated MLP (act(gate)·up)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kn_thesis.models.adapter import Adapter, Family
+
+
+class LlamaAdapter:
+    """A `LlamaForCausalLM`, taken apart; see `Adapter`."""
+
+    family = "llama"
+    objective = "causal"
+
+    def __init__(self, module: Any) -> None:
+        """Take `module` (in evaluation mode) as it is; nothing is copied."""
+        config, body = module.config, module.model
+        self._words, self._rotary, self._norm, self._head = (
+            body.embed_tokens,
+            body.rotary_emb,
+            body.norm,
+            module.lm_head,
+        )
+        self._blocks = body.layers
+        self.layers, self.width = config.num_hidden_layers, config.intermediate_size
+        self.vocabulary, self.longest = config.vocab_size, config.max_position_embeddings
+
+    def embed(self, input_ids: Tensor) -> Tensor:
+        """Words alone."""
+        return self._words(input_ids)
+
+    def project(self, layer: int, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Norm, three matrices, queries and keys turned by their positions."""
+        block = self._blocks[layer]
+        attention, normed = block.self_attn, block.input_layernorm(hidden)
+        queries, keys, values = (
+            f(normed).unflatten(-1, (-1, attention.head_dim))
+            for f in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )
+        cosine, sine = (x[0, :, None] for x in self._rotary(hidden, positions[None]))
+        return _turn(queries, cosine, sine) * attention.scaling, _turn(keys, cosine, sine), values
+
+    def after_attention(self, layer: int, hidden: Tensor, context: Tensor) -> Tensor:
+        """Output matrix, residual."""
+        return hidden + self._blocks[layer].self_attn.o_proj(context.flatten(-2))
+
+    def neurons(self, layer: int, state: Tensor) -> Tensor:
+        """Norm, then the activation of the gate times the up projection."""
+        block = self._blocks[layer]
+        normed = block.post_attention_layernorm(state)
+        return block.mlp.act_fn(block.mlp.gate_proj(normed)) * block.mlp.up_proj(normed)
+
+    def after_mlp(self, layer: int, state: Tensor, neurons: Tensor) -> Tensor:
+        """Value matrix, residual."""
+        return state + self._blocks[layer].mlp.down_proj(neurons)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Final norm and output matrix, tied to the embeddings or not."""
+        return self._head(self._norm(hidden))
+
+    def value_matrix(self, layer: int) -> nn.Module:
+        """`mlp.down_proj`."""
+        return self._blocks[layer].mlp.down_proj
+
+
+def _turn(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Rotary positions (Su et al. 2021): x (…, tokens, heads, size), angles (tokens or 1, 1, size)."""
+    first, second = x.chunk(2, dim=-1)
+    return x * cosine + torch.cat((-second, first), dim=-1) * sine
+
+
+def _model_class() -> Any:
+    from transformers.models.llama.modeling_llama import LlamaForCausalLM
+
+    return LlamaForCausalLM
+
+
+def _adapter(module: Any) -> Adapter:
+    return LlamaAdapter(module)
+
+
+FAMILY = Family("llama", "causal", _model_class, _adapter)

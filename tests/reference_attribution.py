@@ -1,0 +1,72 @@
+"""The plain algorithm: one prompt, one layer at a time, every row through the whole, untouched model.
+
+Slow and obviously right. It shares no code with kn_thesis: names inside the models are its own.
+"""
+
+import numpy as np
+import torch
+
+VALUE_MATRIX = {
+    "bert": lambda module, layer: module.bert.encoder.layer[layer].output.dense,
+    "gpt2": lambda module, layer: module.transformer.h[layer].mlp.c_proj,
+    "llama": lambda module, layer: module.model.layers[layer].mlp.down_proj,
+}
+
+
+def reference_attribution(module, input_ids, gap, target_ids, points, weights, baseline=True):
+    """Scores (layers, width), P(w̄), P(0) (layers,) of one prompt; the mean over the target's tokens.
+
+    `points`, `weights`: the quadrature's nodes and weights. Without `baseline`, P(0) is not computed (nan), as in the
+    public implementations.
+    """
+    causal = module.config.model_type != "bert"
+    results = []
+    for j, token in enumerate(target_ids):
+        ids = list(input_ids)
+        if causal:
+            ids += target_ids[:j]
+        else:
+            ids[gap : gap + j] = target_ids[:j]
+        results.append(_one_token(module, ids, gap + j, token, points, weights, baseline))
+    return tuple(np.mean([result[part] for result in results], axis=0) for part in range(3))
+
+
+def _one_token(module, ids, position, token, points, weights, baseline):
+    scores, silent = [], []
+    for layer in range(module.config.num_hidden_layers):
+        read = []
+
+        def keep(_, inputs, read=read):
+            read.append(inputs[0][0, position].detach())
+
+        clean = _probability(module, layer, keep, ids, 1, position, token)
+        activation = read[0]
+        rows = torch.tensor(points, dtype=activation.dtype)[:, None] * activation
+        rows.requires_grad_()
+
+        def put(_, inputs, rows=rows):
+            changed = inputs[0].clone()
+            changed[:, position] = rows
+            return (changed,)
+
+        probability = _probability(module, layer, put, ids, len(points), position, token)
+        (gradient,) = torch.autograd.grad(probability.sum(), rows)
+        scores.append(((torch.tensor(weights, dtype=rows.dtype) @ gradient) * activation).numpy())
+
+        def silence(_, inputs):
+            changed = inputs[0].clone()
+            changed[:, position] = 0
+            return (changed,)
+
+        value = _probability(module, layer, silence, ids, 1, position, token).item() if baseline else np.nan
+        silent.append(value)
+    return np.array(scores), clean.item(), np.array(silent)
+
+
+def _probability(module, layer, hook, ids, rows, position, token):
+    handle = VALUE_MATRIX[module.config.model_type](module, layer).register_forward_pre_hook(hook)
+    try:
+        logits = module(torch.tensor([ids] * rows)).logits[:, position]
+    finally:
+        handle.remove()
+    return torch.softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)[:, token]
