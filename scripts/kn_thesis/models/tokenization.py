@@ -102,9 +102,7 @@ def _wordpiece(sentences: Iterable[str], vocabulary: int) -> Tokenizer:
     learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     learner.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
     learner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocabulary, special_tokens=special + letters, show_progress=False
-    )
+    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=special + letters, show_progress=False)
     learner.train_from_iterator(sentences, trainer)
     tokenizer = Tokenizer(models.WordPiece(vocab=learner.get_vocab(), unk_token="[UNK]"))
     tokenizer.add_special_tokens(special)
@@ -152,9 +150,7 @@ def _metaspace_bpe(sentences: Iterable[str], vocabulary: int) -> Tokenizer:
     pieces = sorted(learned["vocab"], key=learned["vocab"].__getitem__)
     vocab = {token: number for number, token in enumerate([*special, *BYTE_TOKENS, *pieces])}
     merges = [tuple(merge) for merge in learned["merges"]]
-    tokenizer = Tokenizer(
-        models.BPE(vocab=vocab, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
-    )
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     tokenizer.add_special_tokens(special)
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
     tokenizer.post_processor = processors.TemplateProcessing(
