@@ -48,11 +48,14 @@ def test_transformers_reads_the_same_tokenizer(trained: tuple[str, Tokenizer], t
     {"bert": BertConfig, "gpt2": GPT2Config, "llama": LlamaConfig}[family]().save_pretrained(tmp_path)
     save_tokenizer(tokenizer, family, tmp_path, positions=128)
     loaded = AutoTokenizer.from_pretrained(tmp_path)
-    assert type(loaded).__name__.removesuffix("Fast") == {
-        "bert": "BertTokenizer",
-        "gpt2": "GPT2Tokenizer",
-        "llama": "LlamaTokenizer",
-    }[family]
+    assert (
+        type(loaded).__name__.removesuffix("Fast")
+        == {
+            "bert": "BertTokenizer",
+            "gpt2": "GPT2Tokenizer",
+            "llama": "LlamaTokenizer",
+        }[family]
+    )
     raw = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     for sentence in [*TEXT[::97], *STRANGE]:
         assert loaded(sentence)["input_ids"] == raw.encode(sentence).ids == tokenizer.encode(sentence).ids
