@@ -81,24 +81,33 @@ def _download(identifier: str, revision: str | None) -> Path:
     except hub.LocalEntryNotFoundError as error:
         if constants.is_offline_mode():
             raise UserError(f"{wanted} is not in the cache and HF_HUB_OFFLINE is set; unset it, {offline}") from error
+        if isinstance(error.__cause__, hub.HfHubHTTPError):
+            raise _refusal(error.__cause__, wanted, identifier, offline) from error
         raise UserError(
             f"the hub ({constants.ENDPOINT}) cannot be reached for {wanted}, and the cache does not have it;"
             f" check the connection, set HF_ENDPOINT to a mirror, {offline}"
         ) from error
     except hub.HfHubHTTPError as error:
-        status = getattr(getattr(error, "response", None), "status_code", "an error")
-        if status in (401, 403):
-            raise UserError(
-                f"the hub refuses {wanted} (status {status}): ask for access at {constants.ENDPOINT}/{identifier},"
-                " then log in with `hf auth login` or set HF_TOKEN"
-            ) from error
-        raise UserError(f"the hub answers {status} for {wanted}; try again later, {offline}") from error
+        raise _refusal(error, wanted, identifier, offline) from error
     except (httpx2.HTTPError, OSError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
             f"the download of {wanted} failed: {reason}; check the connection and the space left in"
             f" {constants.HF_HUB_CACHE}, then run again"
         ) from error
+
+
+def _refusal(error: Exception, wanted: str, identifier: str, otherwise: str) -> UserError:
+    """What to say of a status that is neither success nor one of the hub's own kinds of refusal."""
+    from huggingface_hub import constants
+
+    status = getattr(getattr(error, "response", None), "status_code", "an error")
+    if status in (401, 403):
+        return UserError(
+            f"the hub refuses {wanted} (status {status}): ask for access at {constants.ENDPOINT}/{identifier},"
+            " then log in with `hf auth login` or set HF_TOKEN"
+        )
+    return UserError(f"the hub answers {status} for {wanted}; try again later, {otherwise}")
 
 
 def _check(folder: Path, family: str, name: str) -> None:

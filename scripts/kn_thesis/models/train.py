@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 POSITIONS = 128  # the longest input in tokens
 END = {"bert": None, "gpt2": "<|endoftext|>", "llama": "</s>"}
 CURVE_POINTS = 50
+SPREAD = 0.02 * 768**0.5  # of weights at the start, times the square root of the width
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,9 @@ def build_model(family: str, settings: Settings, vocabulary: int, token_ids: dic
     """
     import transformers
 
-    shared: dict[str, Any] = {"vocab_size": vocabulary}
+    # The families' usual 0.02 is meant for a width of 768; narrower models start with wider weights.
+    spread = round(SPREAD * settings.width**-0.5, 4)
+    shared: dict[str, Any] = {"vocab_size": vocabulary, "initializer_range": spread}
     shared |= {f"{name}_token_id": number for name, number in token_ids.items()}
     if family == "bert":
         config = transformers.BertConfig(
@@ -87,6 +90,7 @@ def build_model(family: str, settings: Settings, vocabulary: int, token_ids: dic
             resid_pdrop=0.0,
             embd_pdrop=0.0,
             attn_pdrop=0.0,
+            activation_function="gelu_pytorch_tanh",  # the same function as GPT-2's gelu_new, in one kernel
             **shared,
         )
         return transformers.GPT2LMHeadModel(config)
