@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 import tempfile
@@ -16,33 +17,19 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from kn_thesis.errors import UserError
-from kn_thesis.models.batches import Rows, batches, choose_masked, rows_by_length
+from kn_thesis.files import whole_file
+from kn_thesis.models.architecture import POSITIONS, Settings, build_model
+from kn_thesis.models.batches import batches, choose_masked, rows_by_length
 from kn_thesis.models.tokenization import save_tokenizer, train_tokenizer
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-POSITIONS = 128  # the longest input in tokens
 END = {"bert": None, "gpt2": "<|endoftext|>", "llama": "</s>"}
 CURVE_POINTS = 50
-SPREAD = 0.02 * 768**0.5  # of weights at the start, times the square root of the width
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a model is made: its shape, and its training (see the configuration's section `train`)."""
-
-    layers: int = 4
-    width: int = 128
-    heads: int = 4
-    intermediate: int = 512
-    vocabulary: int = 3000
-    steps: int = 1500
-    batch: int = 128
-    learning_rate: float = 2e-3
-    mask_rate: float = 0.25
-    seed: int = 1
+READING = 0.5  # share of a masked model's steps in which it reads from left to right
+WARMUP = 0.1  # share of the steps in which the learning rate rises
 
 
 @dataclass(frozen=True)
@@ -57,62 +44,15 @@ class Trained:
     curve: list[dict[str, float]]
 
 
-def build_model(family: str, settings: Settings, vocabulary: int, token_ids: dict[str, int | None]) -> PreTrainedModel:
-    """An untrained model of transformers' own class for `family`, without dropout.
-
-    `vocabulary` is the number of tokens there are, `token_ids` the special ones (pad, bos, eos).
-    """
-    import transformers
-
-    # The families' usual 0.02 is meant for a width of 768; narrower models start with wider weights.
-    spread = round(SPREAD * settings.width**-0.5, 4)
-    shared: dict[str, Any] = {"vocab_size": vocabulary, "initializer_range": spread}
-    shared |= {f"{name}_token_id": number for name, number in token_ids.items()}
-    if family == "bert":
-        config = transformers.BertConfig(
-            hidden_size=settings.width,
-            num_hidden_layers=settings.layers,
-            num_attention_heads=settings.heads,
-            intermediate_size=settings.intermediate,
-            max_position_embeddings=POSITIONS,
-            hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0,
-            **shared,
-        )
-        return transformers.BertForMaskedLM(config)
-    if family == "gpt2":
-        config = transformers.GPT2Config(
-            n_embd=settings.width,
-            n_layer=settings.layers,
-            n_head=settings.heads,
-            n_inner=settings.intermediate,
-            n_positions=POSITIONS,
-            resid_pdrop=0.0,
-            embd_pdrop=0.0,
-            attn_pdrop=0.0,
-            activation_function="gelu_pytorch_tanh",  # the same function as GPT-2's gelu_new, in one kernel
-            **shared,
-        )
-        return transformers.GPT2LMHeadModel(config)
-    if family == "llama":
-        config = transformers.LlamaConfig(
-            hidden_size=settings.width,
-            num_hidden_layers=settings.layers,
-            num_attention_heads=settings.heads,
-            intermediate_size=settings.intermediate,
-            max_position_embeddings=POSITIONS,
-            **shared,
-        )
-        return transformers.LlamaForCausalLM(config)
-    raise UserError(f"the family '{family}' cannot be trained; known: bert, gpt2, llama")
-
-
 def train_model(family: str, sentences: Sequence[str], settings: Settings, *, progress: bool = False) -> Trained:
     """Train a tokenizer and then a model on `sentences`; the same arguments give the same weights, bit for bit.
 
     One torch thread does the work, whatever the machine has: sums depend on how many threads add them up.
-    Masked models predict masked words, rarer words more often than common ones; causal models predict every token,
-    each sentence alone in its row and closed by the end token. With `progress`, a bar is drawn on stderr.
+    Causal models predict every token, each sentence alone in its row and closed by the end token. Masked models do the
+    same in a first phase, a share READING of the steps, and then predict masked words, rarer words more often than
+    common ones: masks alone ask about one or two words of a sentence, and words are learned that much more slowly
+    (the order that Gisserot-Boukhlef et al. 2025, arXiv:2507.00994, find best for a given amount of work).
+    With `progress`, a bar is drawn on stderr.
     Raises UserError when there is nothing to train on, or when the loss is no longer a number.
     """
     import torch
@@ -136,17 +76,22 @@ def train_model(family: str, sentences: Sequence[str], settings: Settings, *, pr
         optimiser = torch.optim.AdamW(
             module.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, max_lr=settings.learning_rate, total_steps=settings.steps, pct_start=0.1, cycle_momentum=False
-        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: one_cycle(done, settings.steps))
         rng = np.random.default_rng(settings.seed)
         endless = batches(groups, settings.batch, rng)
         every = max(settings.steps // CURVE_POINTS, 1)
         curve, recent = [], []
         bar = tqdm(range(1, settings.steps + 1), file=sys.stderr, disable=not progress, mininterval=2, unit="step")
         mask_id = tokenizer.token_to_id("[MASK]") if family == "bert" else None
+        reading = int(READING * settings.steps)
         for step in bar:
-            loss = batch_loss(module, next(endless), mask_id, settings.mask_rate, rng)
+            batch = next(endless)
+            ids = torch.from_numpy(batch.ids)
+            if mask_id is None or step <= reading:
+                loss = next_token_loss(module, ids)
+            else:
+                chosen = torch.from_numpy(choose_masked(batch, settings.mask_rate, rng))
+                loss = masked_loss(module, ids, chosen, mask_id)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
@@ -169,25 +114,48 @@ def train_model(family: str, sentences: Sequence[str], settings: Settings, *, pr
     return Trained(module, tokenizer, curve)
 
 
-def batch_loss(
-    module: PreTrainedModel, batch: Rows, mask_id: int | None, mask_rate: float, rng: np.random.Generator
-) -> torch.Tensor:
-    """Mean cross-entropy over the predicted tokens of one batch, with gradient.
+def one_cycle(done: int, steps: int) -> float:
+    """Learning rate of the step after `done` steps, as a share of its peak: up a line, down half a cosine."""
+    rise = max(round(WARMUP * steps), 1)
+    if done < rise:
+        return (done + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (done - rise) / max(steps - rise, 1)))
 
-    The head is computed where something is predicted and nowhere else: at masked tokens (`mask_id` given), or at
-    every position but the last.
+
+def next_token_loss(module: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy of every token given those before it, with gradient; ids int64 (rows, tokens).
+
+    A masked model is made to read from left to right by its attention mask.
     """
     import torch
 
-    ids = torch.from_numpy(batch.ids)
-    if mask_id is None:
-        hidden = module.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-        logits, labels = module.get_output_embeddings()(hidden).flatten(0, 1), ids[:, 1:].flatten()
+    if _is_masked(module):
+        rows, length = ids.shape
+        before = torch.ones(length, length, dtype=torch.bool).tril().expand(rows, 1, length, length)
+        hidden = module.base_model(input_ids=ids, attention_mask=before).last_hidden_state
     else:
-        masked = torch.from_numpy(choose_masked(batch, mask_rate, rng))
-        hidden = module.base_model(input_ids=ids.masked_fill(masked, mask_id)).last_hidden_state
-        logits, labels = module.cls(hidden[masked]), ids[masked]
-    return torch.nn.functional.cross_entropy(logits, labels)
+        hidden = module.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    return torch.nn.functional.cross_entropy(_head(module)(hidden[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
+
+
+def masked_loss(module: PreTrainedModel, ids: torch.Tensor, masked: torch.Tensor, mask_id: int) -> torch.Tensor:
+    """Mean cross-entropy of the masked tokens, with gradient; ids int64 and masked bool (rows, tokens).
+
+    The head is computed at masked tokens and nowhere else.
+    """
+    import torch
+
+    hidden = module.base_model(input_ids=ids.masked_fill(masked, mask_id)).last_hidden_state
+    return torch.nn.functional.cross_entropy(_head(module)(hidden[masked]), ids[masked])
+
+
+def _is_masked(module: PreTrainedModel) -> bool:
+    return module.config.model_type == "bert"
+
+
+def _head(module: PreTrainedModel) -> torch.nn.Module:
+    """What turns hidden states into scores of tokens; BERT's has a layer before the output embeddings."""
+    return module.cls if _is_masked(module) else module.get_output_embeddings()
 
 
 def train_into(folder: str | Path, family: str, text: str | Path, settings: Settings) -> None:
@@ -241,7 +209,5 @@ def _special_ids(family: str, tokenizer: Tokenizer) -> dict[str, int | None]:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    from kn_thesis.files import whole_file
-
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
