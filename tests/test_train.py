@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from kn_thesis.errors import UserError
+from kn_thesis.models.architecture import Settings, build_model
 from kn_thesis.models.batches import Rows, batches, choose_masked, rows_by_length
 from kn_thesis.models.tokenization import train_tokenizer
-from kn_thesis.models.train import Settings, train_model
+from kn_thesis.models.train import masked_loss, next_token_loss, one_cycle, train_model
 
 ROOT = Path(__file__).parents[1]
 FAMILIES = ("bert", "gpt2", "llama")
@@ -149,6 +150,59 @@ def loads_as_a_hub_model(folder: Path) -> None:
         ids = AutoTokenizer.from_pretrained(folder / family)("The capital of Peru is", return_tensors="pt")["input_ids"]
         assert torch.isfinite(model(ids).logits).all()
         assert model.config.vocab_size == model.get_input_embeddings().num_embeddings
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_losses_are_transformers_own(family: str) -> None:
+    """The head at chosen positions only, and BERT read from left to right, against labels and a row at a time."""
+    import torch
+
+    torch.manual_seed(0)
+    module = build_model(family, TINY, 50, {"pad": None, "bos": None, "eos": None}).eval()
+    ids = torch.randint(5, 50, (4, 7))
+    with torch.no_grad():
+        if family == "bert":
+            masked = torch.rand(4, 7) < 0.4
+            inputs, labels = ids.masked_fill(masked, 4), ids.masked_fill(~masked, -100)
+            torch.testing.assert_close(masked_loss(module, ids, masked, 4), module(inputs, labels=labels).loss)
+        else:
+            torch.testing.assert_close(next_token_loss(module, ids), module(ids, labels=ids).loss)
+
+
+def test_bert_reading_from_left_to_right_sees_nothing_of_what_comes() -> None:
+    import torch
+
+    torch.manual_seed(0)
+    module = build_model("bert", TINY, 50, {"pad": None, "bos": None, "eos": None}).eval()
+    ids = torch.randint(5, 50, (1, 7))
+    with torch.no_grad():
+        sums = [float(next_token_loss(module, ids[:, :n])) * (n - 1) for n in range(2, 8)]
+        own = [
+            float(torch.nn.functional.cross_entropy(_left_to_right(module, ids[:, :n])[:, -1], ids[:, n]))
+            for n in range(1, 7)
+        ]
+    # Each further token adds its own loss, predicted from the prefix alone, and changes none before it.
+    np.testing.assert_allclose(np.diff([0.0, *sums]), own, rtol=1e-4)
+
+
+def _left_to_right(module, ids):
+    """The plain way: a mask of minus infinity above the diagonal, written out."""
+    import torch
+
+    length = ids.shape[1]
+    above = torch.full((length, length), float("-inf")).triu(1)[None, None]
+    return module(input_ids=ids, attention_mask=above).logits
+
+
+def test_learning_rate_goes_up_once_and_down_to_nothing() -> None:
+    for steps in (1, 2, 10, 1500):
+        shares = [one_cycle(done, steps) for done in range(steps)]
+        peak = shares.index(max(shares))
+        assert max(shares) == 1.0
+        assert shares[: peak + 1] == sorted(shares[: peak + 1])
+        assert shares[peak:] == sorted(shares[peak:], reverse=True)
+        assert min(shares) > 0
+        assert steps == 1 or one_cycle(steps, steps) == pytest.approx(0, abs=1e-9)
 
 
 def test_different_seeds_differ() -> None:
