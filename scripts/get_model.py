@@ -1,1 +1,14 @@
-"""x."""
+"""Rule get_model: a model that exists already, on the hub or in a folder, checked and recorded."""
+
+from pathlib import Path
+
+from kn_thesis.errors import logged
+from kn_thesis.models.source import record_hub_model, record_path_model
+
+with logged(snakemake.log[0]):
+    folder = Path(snakemake.output.model).parent
+    family, source = snakemake.params.family, snakemake.params.source
+    if source["hub"]:
+        record_hub_model(source["hub"]["id"], source["hub"]["revision"], family, folder)
+    else:
+        record_path_model(source["path"], family, folder)

@@ -1,1 +1,16 @@
-"""x."""
+"""Rule summarise_models: what every model reaches on every task."""
+
+import pandas as pd
+
+from kn_thesis.errors import logged
+from kn_thesis.files import whole_file
+from kn_thesis.models.summary import summarise
+
+with logged(snakemake.log[0]):
+    params = snakemake.params
+    evaluations = {
+        model: pd.read_parquet(path) for model, path in zip(params.families, snakemake.input.evaluations, strict=True)
+    }
+    summary = summarise(evaluations, params.families, params.confidence, params.get("must_learn"))
+    with whole_file(snakemake.output.table) as path:
+        summary.to_csv(path, index=False, float_format="%.6g")

@@ -1,0 +1,154 @@
+"""What a model answers: the probability of targets at their gaps, and whether each prompt of a task is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from kn_thesis.corpora.gaps import Encoded
+from kn_thesis.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from kn_thesis.models.load import Model
+
+COLUMNS = ["prompt", "task", "kind", "group", "split", "correct", "probability", "foil_probability", "rank"]
+
+
+class Answers(NamedTuple):
+    """What a model says of n targets.
+
+    log_probability: float64 (n,), nats, the sum over the target's tokens, each given those before it.
+    first_choice: bool (n,), whether each of the target's tokens is the first choice of the whole vocabulary.
+    rank: int64 (n,), of the target's first token: 1 plus the number of tokens that are more probable.
+    """
+
+    log_probability: np.ndarray
+    first_choice: np.ndarray
+    rank: np.ndarray
+
+
+class _Row(NamedTuple):
+    """One row of a batch: the target it belongs to, its tokens, and which tokens are predicted at which positions."""
+
+    target: int
+    ids: tuple[int, ...]
+    first_position: int
+    predicted: tuple[int, ...]
+    first_step: int
+
+
+def target_log_probabilities(model: Model, encoded: Sequence[Encoded], batch_tokens: int = 4096) -> Answers:
+    """Ask `model` about every target, teacher-forced (see `Encoded` for where each token is predicted).
+
+    Rows of equal length go together, at most `batch_tokens` tokens at once and at least one row: nothing is padded.
+    Probabilities are float32 whatever the model's dtype. An empty sequence gives empty arrays.
+    Raises UserError when a prompt is longer than the model can read.
+    """
+    import torch
+
+    masked = model.adapter.objective == "masked"
+    rows = [row for number, one in enumerate(encoded) for row in _rows(number, one, masked)]
+    longest = _positions(model)
+    if longest and rows and (length := max(len(row.ids) for row in rows)) > longest:
+        raise UserError(f"a prompt of {length} tokens is longer than the model's {longest}; leave it out")
+    log_probability = np.zeros(len(encoded))
+    first_choice = np.ones(len(encoded), dtype=bool)
+    rank = np.zeros(len(encoded), dtype=np.int64)
+    with torch.inference_mode():
+        for batch in _batches(rows, batch_tokens):
+            logits = _logits(model, batch, masked)
+            for row, scores in zip(batch, logits, strict=True):
+                steps = torch.arange(len(row.predicted), device=scores.device)
+                wanted = torch.tensor(row.predicted, device=scores.device)
+                own = scores[steps, wanted]
+                log_probability[row.target] += float((own - scores.logsumexp(-1)).double().sum())
+                first_choice[row.target] &= bool((scores.argmax(-1) == wanted).all())
+                if row.first_step == 0:
+                    rank[row.target] = 1 + int((scores[0] > own[0]).sum())
+    return Answers(log_probability, first_choice, rank)
+
+
+def evaluate_prompts(model: Model, prompts: pd.DataFrame, batch_tokens: int = 4096) -> pd.DataFrame:
+    """Every prompt of a table of prompts, answered: one row a prompt, in the table's order, with `COLUMNS`.
+
+    correct: for a paradigm, P(target) > P(foil); for a relation, the target is the first choice of the whole
+    vocabulary at each of its tokens. probability, foil_probability: float32, over all of the word's tokens (products of
+    the steps' probabilities); foil_probability is nan for relations. rank: of the target's first token, 1 is best.
+    """
+    targets = [
+        Encoded(tuple(map(int, ids)), int(gap), tuple(map(int, target)))
+        for ids, gap, target in zip(prompts["input_ids"], prompts["gap"], prompts["target_ids"], strict=True)
+    ]
+    answers = target_log_probabilities(model, targets, batch_tokens)
+    paradigm = (prompts["kind"] == "paradigm").to_numpy(dtype=bool)
+    foils = [
+        with_target(one, tuple(map(int, foil)), model.adapter.objective)
+        for one, foil, asked in zip(targets, prompts["foil_ids"], paradigm, strict=True)
+        if asked
+    ]
+    foil_log_probability = np.full(len(prompts), np.nan)
+    foil_log_probability[paradigm] = target_log_probabilities(model, foils, batch_tokens).log_probability
+    # A comparison of log-probabilities: small products would both round to nothing.
+    correct = np.where(paradigm, answers.log_probability > foil_log_probability, answers.first_choice)
+    return prompts[["prompt", "task", "kind", "group", "split"]].assign(
+        correct=correct.astype(bool),
+        probability=np.exp(answers.log_probability).astype(np.float32),
+        foil_probability=np.exp(foil_log_probability).astype(np.float32),
+        rank=answers.rank,
+    )[COLUMNS]
+
+
+def with_target(encoded: Encoded, target_ids: tuple[int, ...], objective: str) -> Encoded:
+    """The same prompt with another word asked for; a masked model's prompt gets as many masks as that has tokens."""
+    if objective == "causal":
+        return Encoded(encoded.input_ids, encoded.gap, target_ids)
+    ids, gap, masks = encoded.input_ids, encoded.gap, len(encoded.target_ids)
+    return Encoded((*ids[:gap], *([ids[gap]] * len(target_ids)), *ids[gap + masks :]), gap, target_ids)
+
+
+def _rows(number: int, encoded: Encoded, masked: bool) -> Iterator[_Row]:
+    """A masked model reads one row per target token, earlier masks filled in; a causal one sees all steps in one."""
+    ids, gap, target = tuple(encoded.input_ids), encoded.gap, tuple(encoded.target_ids)
+    if not target:
+        raise UserError(f"prompt {number} has an empty target; every prompt needs at least one target token")
+    if not masked:
+        yield _Row(number, ids + target[:-1], gap, target, 0)
+        return
+    for step, token in enumerate(target):
+        yield _Row(number, (*ids[:gap], *target[:step], *ids[gap + step :]), gap + step, (token,), step)
+
+
+def _batches(rows: Sequence[_Row], batch_tokens: int) -> Iterator[list[_Row]]:
+    """Rows of equal length, in order, at most `batch_tokens` tokens together."""
+    by_length: dict[int, list[_Row]] = {}
+    for row in rows:
+        by_length.setdefault(len(row.ids), []).append(row)
+    for length, alike in sorted(by_length.items()):
+        size = max(batch_tokens // length, 1)
+        yield from (alike[start : start + size] for start in range(0, len(alike), size))
+
+
+def _logits(model: Model, batch: Sequence[_Row], masked: bool) -> list[torch.Tensor]:
+    """Scores, float32 (steps, vocabulary), of each row at the positions where something is predicted."""
+    import torch
+
+    ids = torch.tensor([row.ids for row in batch], device=model.device)
+    if masked:
+        start, logits = 0, model.module(input_ids=ids).logits
+    else:  # what is predicted lies at the end: the head is spared the positions before it
+        start = min(row.first_position for row in batch)
+        logits = model.module(input_ids=ids, use_cache=False, logits_to_keep=ids.shape[1] - start).logits
+    return [
+        scores[row.first_position - start :][: len(row.predicted)].to(torch.promote_types(scores.dtype, torch.float32))
+        for row, scores in zip(batch, logits, strict=True)
+    ]
+
+
+def _positions(model: Model) -> int:
+    """The longest input the model has positions for; 0 when its configuration does not say."""
+    return int(getattr(model.module.config, "max_position_embeddings", 0) or 0)

@@ -1,0 +1,106 @@
+"""What models have learned: accuracies with intervals, and whether they reach what is demanded of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from kn_thesis.errors import UserError
+
+COLUMNS = [
+    *("model", "family", "task", "kind", "split", "n", "correct", "accuracy", "low", "high"),
+    *("probability", "foil_probability", "rank", "demanded"),
+]
+SPLITS = ("trained", "held_out")
+REMEDY = "train longer (`steps`), or demand less (`must_learn`)"
+Demands = Mapping[str, float]
+
+
+def summarise(
+    evaluations: Mapping[str, pd.DataFrame],
+    families: Mapping[str, str],
+    confidence: float = 0.95,
+    demands: Mapping[str, Demands | None] | None = None,
+) -> pd.DataFrame:
+    """One row per model, task and split, from each model's evaluation (see `evaluate_prompts`).
+
+    n prompts, the number correct, accuracy with Wilson's interval at `confidence` (low, high), the mean probabilities
+    of target and foil (nan where there is none), the median rank of the target's first token, and the accuracy that
+    is demanded (nan: none). Models and tasks keep the order they come in; trained comes before held_out.
+    """
+    tables = []
+    for model, evaluation in evaluations.items():
+        table = _accuracies(evaluation)
+        wanted = (demands or {}).get(model)
+        table["demanded"] = [demanded(row.task, row.kind, row.split, wanted) for row in table.itertuples()]
+        tables.append(table.assign(model=model, family=families[model]))
+    summary = pd.concat(tables, ignore_index=True)
+    summary["low"], summary["high"] = wilson(summary["correct"], summary["n"], confidence)
+    return summary[COLUMNS]
+
+
+def wilson(correct: Sequence[int], n: Sequence[int], confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's score interval of proportions: ends, float64, one for each pair of counts."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(np.asarray(correct), np.asarray(n), alpha=1 - confidence, method="wilson")
+    return np.asarray(low), np.asarray(high)
+
+
+def demanded(task: str, kind: str, split: str, demands: Demands | None) -> float:
+    """The accuracy that `demands` asks for a task and split; nan when nothing is asked.
+
+    `demands` has the keys determiner_noun (each determiner-noun paradigm), agreement (each other paradigm),
+    facts_trained and facts_held_out (each relation, over paraphrases of that split).
+    """
+    if demands is None:
+        return float("nan")
+    if kind == "relation":
+        return float(demands[f"facts_{split}"])
+    return float(demands["determiner_noun" if task.startswith("determiner_noun_") else "agreement"])
+
+
+def check_learned(model: str, evaluation: pd.DataFrame, demands: Demands | None) -> str:
+    """What a model reached against what is demanded, as text, a line per task and split.
+
+    Raises UserError that lists every task below its demand, a line each, and says what can be done.
+    """
+    table = _accuracies(evaluation)
+    lines, failures = [], []
+    for row in table.itertuples():
+        wanted = demanded(row.task, row.kind, row.split, demands)
+        line = f"{row.task} ({row.split}): {row.correct} of {row.n} right, {row.accuracy:.1%}"
+        if np.isnan(wanted):
+            lines.append(f"{line}, nothing demanded")
+        else:
+            line += f", {wanted:.1%} demanded"
+            lines.append(line)
+            if row.accuracy < wanted:
+                failures.append(line)
+    if failures:
+        said = "\n".join(f"  {failure}" for failure in failures)
+        tasks = f"{len(failures)} of {len(lines)} tasks and splits"
+        raise UserError(f"the model {model} has not learned {tasks}; {REMEDY}:\n{said}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _accuracies(evaluation: pd.DataFrame) -> pd.DataFrame:
+    """Counts and means per task and split, tasks in order of appearance, splits in that of SPLITS."""
+    table = (
+        evaluation.groupby(["task", "kind", "split"], sort=False)
+        .agg(
+            n=("correct", "size"),
+            correct=("correct", "sum"),
+            probability=("probability", "mean"),
+            foil_probability=("foil_probability", "mean"),
+            rank=("rank", "median"),
+        )
+        .reset_index()
+    )
+    table["accuracy"] = table["correct"] / table["n"]
+    tasks = {task: number for number, task in enumerate(dict.fromkeys(table["task"]))}
+    splits = {split: number for number, split in enumerate(SPLITS)}
+    order = sorted(table.index, key=lambda i: (tasks[table["task"][i]], splits.get(table["split"][i], len(splits))))
+    return table.loc[order].reset_index(drop=True)

@@ -1,0 +1,213 @@
+"""Tiny models of real families, trained on a text in minutes on one core, the same weights from the same seed."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from kn_thesis.errors import UserError
+from kn_thesis.files import whole_file
+from kn_thesis.models.architecture import POSITIONS, Settings, build_model
+from kn_thesis.models.batches import batches, choose_masked, rows_by_length
+from kn_thesis.models.tokenization import save_tokenizer, train_tokenizer
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+END = {"bert": None, "gpt2": "<|endoftext|>", "llama": "</s>"}
+CURVE_POINTS = 50
+READING = 0.5  # share of a masked model's steps in which it reads from left to right
+WARMUP = 0.1  # share of the steps in which the learning rate rises
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model, its tokenizer, and its loss.
+
+    curve: about 50 of {"step", "loss"}: the mean over the steps since the point before, in nats per predicted token.
+    """
+
+    module: PreTrainedModel
+    tokenizer: Tokenizer
+    curve: list[dict[str, float]]
+
+
+def train_model(family: str, sentences: Sequence[str], settings: Settings, *, progress: bool = False) -> Trained:
+    """Train a tokenizer and then a model on `sentences`; the same arguments give the same weights, bit for bit.
+
+    One torch thread does the work, whatever the machine has: sums depend on how many threads add them up.
+    Causal models predict every token, each sentence alone in its row and closed by the end token. Masked models do the
+    same in a first phase, a share READING of the steps, and then predict masked words, rarer words more often than
+    common ones: masks alone ask about one or two words of a sentence, and words are learned that much more slowly
+    (the order that Gisserot-Boukhlef et al. 2025, arXiv:2507.00994, find best for a given amount of work).
+    With `progress`, a bar is drawn on stderr.
+    Raises UserError when there is nothing to train on, or when the loss is no longer a number.
+    """
+    import torch
+    from tqdm import tqdm
+
+    sentences = [sentence for line in sentences if (sentence := line.strip())]
+    if not sentences:
+        raise UserError("the training text has no sentence in it; write one sentence a line")
+    tokenizer = train_tokenizer(family, sentences, settings.vocabulary)
+    special = _special_ids(family, tokenizer)
+    groups = rows_by_length(tokenizer, sentences, POSITIONS, special["eos"])
+    if not groups:
+        raise UserError(f"no sentence of the training text has between 2 and {POSITIONS} tokens")
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        torch.manual_seed(settings.seed)
+        module = build_model(family, settings, tokenizer.get_vocab_size(), special)
+        module.train()
+        optimiser = torch.optim.AdamW(
+            module.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: one_cycle(done, settings.steps))
+        rng = np.random.default_rng(settings.seed)
+        endless = batches(groups, settings.batch, rng)
+        every = max(settings.steps // CURVE_POINTS, 1)
+        curve, recent = [], []
+        bar = tqdm(range(1, settings.steps + 1), file=sys.stderr, disable=not progress, mininterval=2, unit="step")
+        mask_id = tokenizer.token_to_id("[MASK]") if family == "bert" else None
+        reading = int(READING * settings.steps)
+        for step in bar:
+            batch = next(endless)
+            ids = torch.from_numpy(batch.ids)
+            if mask_id is None or step <= reading:
+                loss = next_token_loss(module, ids)
+            else:
+                chosen = torch.from_numpy(choose_masked(batch, settings.mask_rate, rng))
+                loss = masked_loss(module, ids, chosen, mask_id)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+            recent.append(loss.detach())
+            if step % every == 0 or step == settings.steps:
+                mean = float(torch.stack(recent).mean())
+                recent = []
+                if not np.isfinite(mean):
+                    raise UserError(
+                        f"training failed: the loss of the {family} model is {mean} after {step} steps;"
+                        f" lower `learning_rate` ({settings.learning_rate})"
+                    )
+                curve.append({"step": step, "loss": round(mean, 6)})
+                bar.set_postfix(loss=f"{mean:.3f}", refresh=False)
+    finally:
+        torch.set_num_threads(threads)
+    module.eval()
+    return Trained(module, tokenizer, curve)
+
+
+def one_cycle(done: int, steps: int) -> float:
+    """Learning rate of the step after `done` steps, as a share of its peak: up a line, down half a cosine."""
+    rise = max(round(WARMUP * steps), 1)
+    if done < rise:
+        return (done + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (done - rise) / max(steps - rise, 1)))
+
+
+def next_token_loss(module: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy of every token given those before it, with gradient; ids int64 (rows, tokens).
+
+    A masked model is made to read from left to right by its attention mask.
+    """
+    import torch
+
+    if _is_masked(module):
+        rows, length = ids.shape
+        before = torch.ones(length, length, dtype=torch.bool).tril().expand(rows, 1, length, length)
+        hidden = module.base_model(input_ids=ids, attention_mask=before).last_hidden_state
+    else:
+        hidden = module.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    return torch.nn.functional.cross_entropy(_head(module)(hidden[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
+
+
+def masked_loss(module: PreTrainedModel, ids: torch.Tensor, masked: torch.Tensor, mask_id: int) -> torch.Tensor:
+    """Mean cross-entropy of the masked tokens, with gradient; ids int64 and masked bool (rows, tokens).
+
+    The head is computed at masked tokens and nowhere else.
+    """
+    import torch
+
+    hidden = module.base_model(input_ids=ids.masked_fill(masked, mask_id)).last_hidden_state
+    return torch.nn.functional.cross_entropy(_head(module)(hidden[masked]), ids[masked])
+
+
+def _is_masked(module: PreTrainedModel) -> bool:
+    return module.config.model_type == "bert"
+
+
+def _head(module: PreTrainedModel) -> torch.nn.Module:
+    """What turns hidden states into scores of tokens; BERT's has a layer before the output embeddings."""
+    return module.cls if _is_masked(module) else module.get_output_embeddings()
+
+
+def train_into(folder: str | Path, family: str, text: str | Path, settings: Settings) -> None:
+    """Train on the sentences of `text` (one a line) and write the model to `folder`; see `save_trained`.
+
+    Progress and seconds go to stderr. Raises UserError when the text cannot be read.
+    """
+    started = time.monotonic()
+    try:
+        sentences = Path(text).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"the training text cannot be read: {text}: {error}; make it again") from error
+    trained = train_model(family, sentences, settings, progress=True)
+    save_trained(trained, family, settings, folder)
+    seconds = time.monotonic() - started
+    last = trained.curve[-1]["loss"]
+    print(f"{family}: {settings.steps} steps in {seconds:.0f} s, loss {last:.3f}, written to {folder}", file=sys.stderr)
+
+
+def save_trained(trained: Trained, family: str, settings: Settings, folder: str | Path) -> None:
+    """Write a model in the hub's format: all of its files or, when something goes wrong, none of the new ones.
+
+    config.json, model.safetensors, tokenizer.json, tokenizer_config.json; training.json (settings and loss curve);
+    and model.json (family and source) last.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made:
+        temporary = Path(made)
+        trained.module.save_pretrained(temporary)
+        save_tokenizer(trained.tokenizer, family, temporary, POSITIONS)
+        tokens = trained.tokenizer.get_vocab_size()
+        parameters = sum(parameter.numel() for parameter in trained.module.parameters())
+        _write_json(
+            temporary / "training.json",
+            {"settings": asdict(settings), "tokens": tokens, "parameters": parameters, "curve": trained.curve},
+        )
+        for file in sorted(temporary.iterdir()):
+            shutil.move(file, folder / file.name)
+    _write_json(folder / "model.json", {"family": family, "source": "train", "location": ".", "revision": None})
+
+
+def _special_ids(family: str, tokenizer: Tokenizer) -> dict[str, int | None]:
+    """Ids of the tokens for padding, begin and end; None where the family has none."""
+    names = {
+        "bert": {"pad": "[PAD]", "bos": None, "eos": None},
+        "gpt2": {"pad": None, "bos": "<|endoftext|>", "eos": "<|endoftext|>"},
+        "llama": {"pad": None, "bos": "<s>", "eos": "</s>"},
+    }[family]
+    return {role: tokenizer.token_to_id(name) if name else None for role, name in names.items()}
+
+
+def _write_json(path: Path, content: Any) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
