@@ -59,3 +59,24 @@ rule summarise_localization:
         families={name: model.family for name, model in STUDY.models.items()},
     script:
         "../../scripts/summarise_localization.py"
+
+
+rule plot_localization:
+    input:
+        table="results/tables/localization.csv",
+        neurons=per_task("results/localization/{model}/{task}.neurons.parquet"),
+    output:
+        determiner_svg="results/figures/determiner_neurons.svg",
+        determiner_png="results/figures/determiner_neurons.png",
+        layers_svg="results/figures/neurons_per_layer.svg",
+        layers_png="results/figures/neurons_per_layer.png",
+        tasks_svg="results/figures/localization_by_task.svg",
+        tasks_png="results/figures/localization_by_task.png",
+    log:
+        "results/logs/plot_localization.log",
+    conda:
+        "../../envs/statistics.yaml"
+    params:
+        code=code("plot_localization"),
+    script:
+        "../../scripts/plot_localization.py"
