@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kn_thesis.errors import UserError
+from kn_thesis.models.folder import check_model, fast_tokenizer, read_json
+from kn_thesis.models.hub import snapshot
 
 if TYPE_CHECKING:
     import torch
@@ -29,17 +32,6 @@ class Model:
     adapter: Adapter
     tokenizer: GapTokenizer
     device: torch.device
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a model's parts lie: `weights` is a folder, or a hub id when `on_hub`."""
-
-    weights: str
-    revision: str | None
-    on_hub: bool
-    tokenizer: Path
-    family: str
 
 
 def load_model(
@@ -64,7 +56,8 @@ def load_model(
         raise UserError(f"unknown dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
     if device not in DEVICES:
         raise UserError(f"unknown device {device!r}: choose one of {', '.join(DEVICES)}")
-    place = _find(source, revision)
+    tokenizer, weights = _find(source, revision)
+    family_name = check_model(weights, str(source))
 
     import torch
 
@@ -74,134 +67,53 @@ def load_model(
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda: this machine has no usable GPU; choose cpu or auto")
     target = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-    family = family_named(place.family, str(source))
-    module = _weights(family.model_class(), place, getattr(torch, dtype), attention)
+    family = family_named(family_name, str(source))
+    module = _module(family.model_class(), weights, getattr(torch, dtype), attention)
     module = module.to(target).eval().requires_grad_(False)
-    return Model(module, family.adapter(module), GapTokenizer.from_folder(place.tokenizer), target)
+    return Model(module, family.adapter(module), _gap_tokenizer(GapTokenizer, tokenizer, str(source)), target)
 
 
-def _find(source: str | Path, revision: str | None) -> Place:
-    """Resolve `source`; everything that can be checked before the weights are read is checked here."""
-    folder = Path(source)
+def _find(source: str | Path, revision: str | None) -> tuple[Path, Path]:
+    """The folders of the tokenizer and of the weights; what is on the hub is fetched into its cache."""
+    folder = Path(source).expanduser()
     if folder.is_dir():
-        record = _json(folder / "model.json") if (folder / "model.json").is_file() else {}
+        record = read_json(folder / "model.json", str(folder)) if (folder / "model.json").is_file() else {}
         location = str(record.get("location") or ".")
-        inner = next((path for path in (folder / location, Path(location)) if path.is_dir()), None)
-        if inner is not None:
-            family = record.get("family") or _json(inner / "config.json").get("model_type")
-            _check_weights(inner)
-            return Place(str(inner), None, False, _tokenizer(folder, inner), str(family))
-        if record.get("source") != "hub":
+        if record.get("source") == "hub":
+            return folder, snapshot(location, revision or record.get("revision"))
+        weights = next((path for path in (folder / location, Path(location)) if path.is_dir()), None)
+        if weights is None:
             raise UserError(f"{folder / 'model.json'}: location {location!r} is not there; correct it or get it again")
-        _tokenizer(folder)
-        family = record.get("family") or _json(_from_hub(location, "config.json", record.get("revision"))).get(
-            "model_type"
-        )
-        return Place(location, revision or record.get("revision"), True, folder, str(family))
+        return (folder if (folder / "tokenizer.json").is_file() else weights), weights
     name = str(source)
     if folder.exists():
         raise UserError(f"{name} is a file: a model is a folder in the hub's format, or an id on the hub")
     if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or not name:
         raise UserError(f"{name!r}: no such folder, and not an id on the hub (owner/name)")
-    config = _json(_from_hub(name, "config.json", revision))
-    tokenizer = [_from_hub(name, file, revision) for file in ("tokenizer.json", "tokenizer_config.json")]
-    return Place(name, revision, True, tokenizer[0].parent, str(config.get("model_type")))
+    found = snapshot(name, revision)
+    return found, found
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: a model's folder needs it") from None
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path} cannot be read as JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds no JSON object")
-    return content
+def _gap_tokenizer(kind: type[GapTokenizer], folder: Path, name: str) -> GapTokenizer:
+    """The tokenizer in `folder`, converted on the way when it is a slow one."""
+    if (folder / "tokenizer.json").is_file():
+        return kind.from_folder(folder)
+    with tempfile.TemporaryDirectory() as made:
+        converted = fast_tokenizer(folder, name, Path(made))
+        for file in ("config.json", "model.json"):
+            if (folder / file).is_file() and not (converted / file).is_file():
+                shutil.copyfile(folder / file, converted / file)
+        return kind.from_folder(converted)
 
 
-def _tokenizer(*folders: Path) -> Path:
-    for folder in folders:
-        if (folder / "tokenizer.json").is_file():
-            return folder
-    raise UserError(f"{folders[0] / 'tokenizer.json'} is missing: save the model's fast tokenizer there")
-
-
-def _check_weights(folder: Path) -> None:
-    """Raise UserError unless the folder has safetensors, all of them if they are in several files."""
-    if (folder / "model.safetensors").is_file():
-        return
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        missing = sorted(
-            {name for name in _json(index).get("weight_map", {}).values() if not (folder / name).is_file()}
-        )
-        if missing:
-            raise UserError(f"{folder}: {', '.join(missing)} of model.safetensors.index.json is missing")
-        return
-    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
-        raise UserError(f"{folder} has pickled weights only, which could run code: convert them to model.safetensors")
-    raise UserError(f"{folder / 'model.safetensors'} is missing: there are no weights to load")
-
-
-def _from_hub(name: str, file: str, revision: str | None, optional: bool = False) -> Path | None:
-    """One file of a model on the hub, from the cache when it is there; None if it is `optional` and does not exist."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    with _hub_errors(name, revision, file):
-        try:
-            return Path(hf_hub_download(name, file, revision=revision))
-        except EntryNotFoundError as error:
-            if optional and not isinstance(error, LocalEntryNotFoundError):
-                return None
-            raise
-
-
-@contextmanager
-def _hub_errors(name: str, revision: str | None, file: str) -> Iterator[None]:
-    """Say in one line what the hub, or the way to it, refused."""
-    import httpx
-    from huggingface_hub import errors
-
-    what = f"{name}{f' at revision {revision}' if revision else ''}"
-    try:
-        yield
-    except errors.GatedRepoError:
-        raise UserError(f"{what} is gated: accept its terms on the hub, then set HF_TOKEN") from None
-    except errors.RepositoryNotFoundError:
-        raise UserError(
-            f"{what}: no such folder, and no such model on the hub (set HF_TOKEN if it is private)"
-        ) from None
-    except errors.RevisionNotFoundError:
-        raise UserError(f"{what}: the hub has the model but not this revision") from None
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, httpx.TransportError):
-        raise UserError(
-            f"{what}: {file} is not in the cache and the hub cannot be reached (no network, or HF_HUB_OFFLINE is set); "
-            "download it while connected, or give a folder"
-        ) from None
-    except errors.EntryNotFoundError:
-        raise UserError(f"{what} has no {file}: it needs safetensors weights and a fast tokenizer") from None
-    except errors.HfHubHTTPError as error:
-        code = getattr(error.response, "status_code", "an error")
-        why = "access is refused: set HF_TOKEN to a token that may read it" if code in (401, 403) else "try again later"
-        raise UserError(f"{what}: the hub answered {code} for {file}; {why}") from None
-    except errors.HFValidationError as error:
-        raise UserError(f"{what!r}: no such folder, and not an id on the hub ({error})") from None
-
-
-def _weights(model_class: Any, place: Place, dtype: torch.dtype, attention: str) -> Any:
-    """The module with every one of its weights from the file."""
+def _module(model_class: Any, folder: Path, dtype: torch.dtype, attention: str) -> Any:
+    """The module with every one of its weights from the folder."""
     from safetensors import SafetensorError
 
-    kept = {"revision": place.revision} if place.revision else {}
     try:
         with _quiet():
-            if place.on_hub:
-                _hub_weights(place)
             module, report = model_class.from_pretrained(
-                place.weights,
-                **kept,
+                str(folder),
                 use_safetensors=True,
                 trust_remote_code=False,
                 dtype=dtype,
@@ -210,26 +122,15 @@ def _weights(model_class: Any, place: Place, dtype: torch.dtype, attention: str)
             )
     except (OSError, ValueError, RuntimeError, SafetensorError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{place.weights}: the model cannot be loaded ({reason[:300]})") from error
+        raise UserError(f"{folder}: the model cannot be loaded ({reason[:300]})") from error
     missing, misfit = sorted(report["missing_keys"]), sorted(map(str, report.get("mismatched_keys", ())))
     if missing or misfit:
         wrong = (missing or misfit)[0]
         raise UserError(
-            f"{place.weights}: {len(missing)} weights of {model_class.__name__} are missing and {len(misfit)} have "
+            f"{folder}: {len(missing)} weights of {model_class.__name__} are missing and {len(misfit)} have "
             f"another shape (the first: {wrong}); it is damaged, or another kind of model"
         )
     return module
-
-
-def _hub_weights(place: Place) -> None:
-    """Fetch the weights, or for weights in several files their index, so that the hub's own words are understood."""
-    from huggingface_hub import try_to_load_from_cache
-
-    index = "model.safetensors.index.json"
-    if isinstance(try_to_load_from_cache(place.weights, index, revision=place.revision), str):
-        return
-    if _from_hub(place.weights, "model.safetensors", place.revision, optional=True) is None:
-        _from_hub(place.weights, index, place.revision)
 
 
 @contextmanager
