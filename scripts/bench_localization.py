@@ -25,13 +25,12 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]
 
-from tests.reference_attribution import reference_attribution  # noqa: E402
-
 from kn_thesis.corpora.gaps import Encoded  # noqa: E402
 from kn_thesis.files import whole_file  # noqa: E402
 from kn_thesis.localization.attribution import attribute  # noqa: E402
 from kn_thesis.localization.quadrature import quadrature_rule  # noqa: E402
 from kn_thesis.models.families import FAMILIES  # noqa: E402
+from tests.reference_attribution import reference_attribution  # noqa: E402
 
 BOUNDS = {"bert": 8.0, "gpt2": 20.0}  # times faster, at least
 AGREEMENT = 1e-5  # of the largest score

@@ -3,13 +3,13 @@ import types
 import numpy as np
 import pytest
 import torch
-from tests.reference_attribution import reference_attribution
 
 from kn_thesis.errors import UserError
 from kn_thesis.localization.attribution import attribute
 from kn_thesis.localization.quadrature import quadrature_rule
 from kn_thesis.localization.results import Attribution
 from kn_thesis.models.families import FAMILIES, family_named
+from tests.reference_attribution import reference_attribution
 
 WORDS = 40
 

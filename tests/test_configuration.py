@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.study import copy_repository, planned_jobs, snakemake
 
 from kn_thesis.configuration.check import ConfigurationError, check_configuration
 from kn_thesis.configuration.tasks import objective, takes, task_table
+from tests.study import copy_repository, planned_jobs, snakemake
 
 ROOT = Path(__file__).parents[1]
 TASKS = task_table(yaml.safe_load((ROOT / "resources/tasks.yaml").read_text()))

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
 import tiny_tokenizers as tiny
+
 from kn_thesis.corpora.blimp import Pair, load_pairs
 from kn_thesis.corpora.corpus_text import corpus_sentences, write_text
 from kn_thesis.corpora.gaps import GapTokenizer

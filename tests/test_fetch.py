@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from mirror_server import serving
 
 from kn_thesis.corpora import fetch as module
 from kn_thesis.corpora.fetch import CHUNK, fetch, source_of
 from kn_thesis.corpora.manifest import PinnedFile, pinned_file
 from kn_thesis.errors import UserError
-from mirror_server import serving
 
 REPOSITORY = Path(__file__).parents[1]
 MANIFEST = REPOSITORY / "resources" / "corpora.yaml"

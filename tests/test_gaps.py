@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+import tiny_tokenizers as tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, normalizers
 
-import tiny_tokenizers as tiny
 from kn_thesis.corpora.gaps import CannotExpress, Encoded, GapTokenizer
 from kn_thesis.errors import UserError
 

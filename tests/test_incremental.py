@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from tests.study import SMOKE, edit, planned_jobs
 
 AFTER_SELECTION = {"select_neurons", "summarise_localization", "plot_localization", "render_chapter", "build_report"}

@@ -7,11 +7,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+import tiny_tokenizers as tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-import tiny_tokenizers as tiny
 from kn_thesis.corpora.blimp import Difference, Pair, difference, load_pairs
 from kn_thesis.corpora.gaps import GapTokenizer
 from kn_thesis.corpora.numbers import number_of

@@ -6,28 +6,21 @@ each case runs in its own process, because huggingface_hub reads its environment
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from kn_thesis.errors import UserError
 from kn_thesis.models.source import record_path_model
-from kn_thesis.models.tokenization import save_tokenizer, train_tokenizer
-from kn_thesis.models.train import Settings, build_model
+from tests.hub_server import COMMIT, Hub
 
 ROOT = Path(__file__).parents[1]
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 PROGRAM = (
     "import sys; sys.path.insert(0, 'scripts')\n"
     "from kn_thesis.errors import UserError\n"
@@ -35,117 +28,6 @@ PROGRAM = (
     "try: record_hub_model(sys.argv[1], sys.argv[2] or None, sys.argv[3], sys.argv[4])\n"
     "except UserError as error: sys.exit('ERROR ' + str(error))\n"
 )
-
-
-def make_model(folder: Path, family: str) -> Path:
-    tokenizer = train_tokenizer(family, ["The old king admires this vase."] * 3, 400)
-    special = {"pad": None, "bos": None, "eos": None}
-    build_model(family, Settings(1, 16, 2, 16), tokenizer.get_vocab_size(), special).save_pretrained(folder)
-    save_tokenizer(tokenizer, family, folder, 128)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Model folders by name: gpt2, bert, and a gpt2 with pickled weights and nothing else."""
-    root = tmp_path_factory.mktemp("models")
-    found = {family: make_model(root / family, family) for family in ("gpt2", "bert")}
-    found["pickle"] = Path(shutil.copytree(found["gpt2"], root / "pickle"))
-    (found["pickle"] / "model.safetensors").rename(found["pickle"] / "pytorch_model.bin")
-    (found["bert"] / "notes.txt").write_text("not wanted")
-    (found["bert"] / "flax_model.msgpack").write_text("not wanted")
-    return found
-
-
-class Hub(ThreadingHTTPServer):
-    """A hub with a few models under their names; `asked` collects the paths of all requests."""
-
-    def __init__(self, models: dict[str, Path]) -> None:
-        super().__init__(("127.0.0.1", 0), HubHandler)
-        self.models = models
-        self.asked: list[str] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class HubHandler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Hub
-
-    def do_GET(self) -> None:
-        path = unquote(urlsplit(self.path).path)
-        self.server.asked.append(path)
-        parts = path.strip("/").split("/")
-        if parts[:2] == ["api", "models"]:
-            owner, name, what = parts[2], parts[3], parts[4:]
-            revision = what[1] if len(what) > 1 else "main"
-            if self._refused(f"{owner}/{name}", revision, metadata=True):
-                return
-            files = sorted(self.server.models[name].iterdir())
-            if what[:1] == ["tree"]:
-                content = [{"type": "file", "path": f.name, "size": f.stat().st_size, "oid": oid(f)} for f in files]
-            else:
-                siblings = [{"rfilename": f.name} for f in files]
-                content = {"id": f"{owner}/{name}", "sha": COMMIT, "siblings": siblings, "tags": [], "private": False}
-            self._answer(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
-            return
-        if len(parts) != 5:
-            self._answer(404, b"", {})
-            return
-        owner, name, _, revision, file = parts
-        if self._refused(f"{owner}/{name}", revision, metadata=False):
-            return
-        found = self.server.models[name] / file
-        if not found.is_file():
-            self._answer(404, b"", {"X-Error-Code": "EntryNotFound"})
-            return
-        headers = {"ETag": f'"{oid(found)}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
-        self._answer(200, found.read_bytes(), headers)
-
-    do_HEAD = do_GET
-
-    def _refused(self, identifier: str, revision: str, metadata: bool) -> bool:
-        owner, name = identifier.split("/")
-        if owner == "gated401" and not metadata:
-            self._answer(401, b"", {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access is restricted."})
-        elif owner == "gated403" and not metadata:
-            self._answer(403, b"", {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access is restricted."})
-        elif owner == "forbidden":
-            self._answer(403, b"", {"X-Error-Message": "Your token may not read this."})
-        elif owner == "broken":
-            self._answer(500, b"", {})
-        elif name not in self.server.models:
-            self._answer(404, b"", {"X-Error-Code": "RepoNotFound"})
-        elif revision not in ("main", "v1", COMMIT):
-            self._answer(404, b"", {"X-Error-Code": "RevisionNotFound"})
-        else:
-            return False
-        return True
-
-    def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in (headers | {"Content-Length": str(len(body))}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def oid(file: Path) -> str:
-    return hashlib.sha1(file.read_bytes()).hexdigest()
-
-
-@pytest.fixture(scope="module")
-def hub(models: dict[str, Path]) -> Iterator[Hub]:
-    with Hub(models) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
 
 
 def record(endpoint: str, cache: Path, folder: Path, identifier: str, revision: str, family: str, **environment: str):
@@ -225,18 +107,18 @@ def is_one_line(job: subprocess.CompletedProcess[str], said: list[str]) -> None:
     assert all(part in message[0] for part in said), message[0]
 
 
-def test_folder_is_recorded_and_left_alone(models: dict[str, Path], tmp_path: Path) -> None:
-    before = sorted(models["gpt2"].iterdir())
-    record_path_model(models["gpt2"], "gpt2", tmp_path / "out")
+def test_folder_is_recorded_and_left_alone(tiny_models: dict[str, Path], tmp_path: Path) -> None:
+    before = sorted(tiny_models["gpt2"].iterdir())
+    record_path_model(tiny_models["gpt2"], "gpt2", tmp_path / "out")
     written = json.loads((tmp_path / "out/model.json").read_text())
-    assert written == {"family": "gpt2", "source": "path", "location": str(models["gpt2"]), "revision": None}
-    assert sorted(models["gpt2"].iterdir()) == before
+    assert written == {"family": "gpt2", "source": "path", "location": str(tiny_models["gpt2"]), "revision": None}
+    assert sorted(tiny_models["gpt2"].iterdir()) == before
 
 
-def test_folder_in_shards_needs_all_of_them(models: dict[str, Path], tmp_path: Path) -> None:
+def test_folder_in_shards_needs_all_of_them(tiny_models: dict[str, Path], tmp_path: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
-    sharded = Path(shutil.copytree(models["gpt2"], tmp_path / "sharded"))
+    sharded = Path(shutil.copytree(tiny_models["gpt2"], tmp_path / "sharded"))
     tensors = load_file(sharded / "model.safetensors")
     (sharded / "model.safetensors").unlink()
     names = sorted(tensors)
@@ -250,10 +132,10 @@ def test_folder_in_shards_needs_all_of_them(models: dict[str, Path], tmp_path: P
         record_path_model(sharded, "gpt2", tmp_path / "out")
 
 
-def test_slow_tokenizer_is_converted(models: dict[str, Path], tmp_path: Path) -> None:
+def test_slow_tokenizer_is_converted(tiny_models: dict[str, Path], tmp_path: Path) -> None:
     from tokenizers import Tokenizer
 
-    slow = Path(shutil.copytree(models["bert"], tmp_path / "slow"))
+    slow = Path(shutil.copytree(tiny_models["bert"], tmp_path / "slow"))
     fast = Tokenizer.from_file(str(slow / "tokenizer.json"))
     vocabulary = sorted(fast.get_vocab(), key=fast.token_to_id)
     (slow / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
@@ -276,8 +158,10 @@ def test_slow_tokenizer_is_converted(models: dict[str, Path], tmp_path: Path) ->
         (shutil.rmtree, "no folder"),
     ],
 )
-def test_what_is_wrong_with_a_folder_is_one_line(break_it, said: str, models: dict[str, Path], tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(models["gpt2"], tmp_path / "model"))
+def test_what_is_wrong_with_a_folder_is_one_line(
+    break_it, said: str, tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_models["gpt2"], tmp_path / "model"))
     break_it(folder)
     with pytest.raises(UserError, match=said) as caught:
         record_path_model(folder, "gpt2", tmp_path / "out")
