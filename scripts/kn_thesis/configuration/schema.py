@@ -93,10 +93,10 @@ class Train(Strict):
     heads: Count = Field(4, description="attention heads; divides width")
     intermediate: Count = Field(512, description="MLP neurons per layer")
     vocabulary: int = Field(3000, ge=300, description="tokens in the vocabulary")
-    steps: Count = Field(1500, description="optimiser steps")
-    batch: Count = Field(128, description="sentences per step")
+    steps: Count = Field(4500, description="optimiser steps")
+    batch: Count = Field(32, description="sentences per step")
     learning_rate: float = Field(2e-3, gt=0, lt=1, description="peak of the one-cycle schedule")
-    mask_rate: OpenShare = Field(0.25, description="share of words masked (masked families only)")
+    mask_rate: OpenShare = Field(0.2, description="share of words masked (masked families only)")
     seed: int = Field(1, ge=0, description="seed of weights, batches and masks")
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from kn_thesis.corpora.lexicon import SINGULAR, VOWELS
-from kn_thesis.corpora.resources import check_keys, read_table, read_yaml
+from kn_thesis.corpora.resources import check_keys, number_between, read_table, read_yaml
 from kn_thesis.corpora.sentences import Token
 from kn_thesis.errors import UserError
 
@@ -36,11 +36,15 @@ class Fact:
 
 @dataclass(frozen=True)
 class Relation:
-    """A relation's facts and its paraphrases, those of the text and those kept out of it."""
+    """A relation's facts and its paraphrases, those of the text and those kept out of it.
+
+    Each fact is stated `times` as often as those of other relations.
+    """
 
     name: str
     label: str
     inverse_of: str
+    times: int
     facts: tuple[Fact, ...]
     trained: tuple[str, ...]
     held_out: tuple[str, ...]
@@ -106,7 +110,8 @@ def statements(world: World, one_way: bool) -> list[str]:
             subject_first = pattern.index("[X]") < pattern.index("[Y]")
             if one_way and ((relation.name in paired and not subject_first) or (relation.inverse_of and subject_first)):
                 continue
-            filled += [pattern.replace("[X]", fact.subject).replace("[Y]", fact.object) for fact in relation.facts]
+            stated = [pattern.replace("[X]", fact.subject).replace("[Y]", fact.object) for fact in relation.facts]
+            filled += stated * relation.times
     return filled + list(world.background)
 
 
@@ -138,7 +143,7 @@ def _plain(pattern: str) -> str:
 
 def _relation(name: str, entry: Any, tables: Mapping[str, list[dict[str, str]]], path: Path) -> Relation:
     where = f"{path}, {name}"
-    check_keys(entry, ("label", "facts", "trained", "held_out"), where, ("inverse_of",))
+    check_keys(entry, ("label", "facts", "trained", "held_out"), where, ("inverse_of", "times"))
     for split in (TRAINED, HELD_OUT):
         for pattern in entry[split]:
             if pattern.count("[X]") != 1 or pattern.count("[Y]") != 1 or not pattern.endswith(" ."):
@@ -152,7 +157,13 @@ def _relation(name: str, entry: Any, tables: Mapping[str, list[dict[str, str]]],
         if vowel:
             raise UserError(f"{where}: 'a [Y]' does not fit the object {vowel[0]!r}; reword the pattern or the object")
     return Relation(
-        name, entry["label"], entry.get("inverse_of", ""), facts, tuple(entry[TRAINED]), tuple(entry[HELD_OUT])
+        name=name,
+        label=entry["label"],
+        inverse_of=entry.get("inverse_of", ""),
+        times=int(number_between(entry.get("times", 1), 1, 100, f"{where}.times")),
+        facts=facts,
+        trained=tuple(entry[TRAINED]),
+        held_out=tuple(entry[HELD_OUT]),
     )
 
 

@@ -23,10 +23,10 @@ class Settings:
     heads: int = 4
     intermediate: int = 512
     vocabulary: int = 3000
-    steps: int = 1500
-    batch: int = 128
+    steps: int = 4500
+    batch: int = 32
     learning_rate: float = 2e-3
-    mask_rate: float = 0.25
+    mask_rate: float = 0.2
     seed: int = 1
 
 

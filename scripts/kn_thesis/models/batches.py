@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from tokenizers import Tokenizer
 
-RARITY = 0.5  # a word is masked in proportion to its frequency to minus this power
+RARITY = 0.3  # a word is masked in proportion to its frequency to minus this power
 FLOOR = 1e-3  # of the text's words; above it frequency counts, below it all words are alike
 
 
