@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from kn_thesis.report.style import FAMILY_COLOURS
 
+BLANK = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
 OFFSETS = {"trained": -0.17, "held_out": 0.17}  # both splits of a relation in one line, seen paraphrases above
 
 
@@ -32,7 +33,9 @@ def plot_accuracy(summary: pd.DataFrame) -> Figure:
             both = (table["task"] == row["task"]).sum() > 1
             _dot(axis, row, rows[row["task"]] + (OFFSETS.get(row["split"], 0.0) if both else 0.0))
         for task in set(tasks) - set(table["task"]):
-            axis.text(lowest, rows[task], "not for this kind of model", va="center", fontsize=8, color="#777777")
+            axis.text(
+                lowest, rows[task], "not for this kind of model", va="center", fontsize=8, color="#777777", bbox=BLANK
+            )
         axis.set_title(f"{model} ({table['family'].iloc[0]})" if model != table["family"].iloc[0] else model)
         axis.set_xlabel("accuracy")
         axis.set_xlim(lowest - 0.03, 1.03)
