@@ -59,14 +59,14 @@ def test_text_has_the_size_and_the_share_of_facts(world: World) -> None:
     assert len(world.text) == 60_000
     people = {f"{row['first_name']} {row['last_name']}" for row in rows("people.csv")}
     about_people = sum(any(person in sentence for person in people) for sentence in world.text[:6000])
-    assert 0.3 < about_people / 6000 < 0.6
+    assert 0.3 < about_people / 6000 < 0.65
 
 
 def test_no_held_out_combination_is_in_the_text(world: World, grammar: Grammar) -> None:
     """Reads the text as text, with nothing but the lexicon's word lists; pairs give the combinations."""
     lexicon = grammar.lexicon
     lemma = {form: noun.singular for noun in lexicon.nouns for form in (noun.singular, noun.plural)}
-    verb_of = {"is": "be", "are": "be", "was": "be", "were": "be", "has": "have", "have": "have"}
+    verb_of = {"is": "is", "are": "is", "was": "was", "were": "was", "has": "have", "have": "have"}
     for verb in lexicon.verbs:
         verb_of |= {verb.plural_present: verb.plural_present, verb.singular_present: verb.plural_present}
     past = {verb.past: verb.plural_present for verb in lexicon.verbs}

@@ -108,6 +108,7 @@ rule summarise_models:
     params:
         code=code("summarise_models"),
         families={name: model.family for name, model in STUDY.models.items()},
+        must_learn={name: entries(model, "must_learn")["must_learn"] for name, model in STUDY.models.items()},
         confidence=STUDY.selection.bootstrap.confidence,
     script:
         "../../scripts/summarise_models.py"

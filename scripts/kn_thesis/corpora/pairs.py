@@ -139,7 +139,14 @@ def _verb(writer: Writer, paradigm: Paradigm, combination: tuple, number: str, r
     # A determiner without number: the noun alone decides.
     subject = writer.noun_phrase((noun,), rng, number=number, biased=False, neutral=True)
     return _agreement(
-        writer, slot, verb, "subject", subject, {}, rng, Grammar.key("verb", noun.singular, _name(slot, verb))
+        writer,
+        slot,
+        verb,
+        "subject",
+        subject,
+        {},
+        rng,
+        Grammar.key("verb", noun.singular, writer.grammar.agreeing_verb(slot, verb)),
     )
 
 
@@ -215,10 +222,6 @@ def _frame(grammar: Grammar, *slots: str) -> Frame:
     if "verb.participle" in slots and "object" not in slots:
         return _frame(grammar, *slots, "object")
     raise UserError(f"resources/world/grammar.yaml, frames: the pairs need a frame with the slots {', '.join(slots)}")
-
-
-def _name(slot: str, verb: Verb | None) -> str:
-    return {"is": "be", "was": "be", "has": "have"}.get(slot) or verb.plural_present
 
 
 def _words(phrase: Phrase) -> str:

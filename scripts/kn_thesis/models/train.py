@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 END = {"bert": None, "gpt2": "<|endoftext|>", "llama": "</s>"}
 CURVE_POINTS = 50
-READING = 0.5  # share of a masked model's steps in which it reads from left to right
+READING = 0.4  # share of a masked model's steps in which it reads from left to right
 WARMUP = 0.1  # share of the steps in which the learning rate rises
 
 
