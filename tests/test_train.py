@@ -186,6 +186,20 @@ def test_bert_reading_from_left_to_right_sees_nothing_of_what_comes() -> None:
     np.testing.assert_allclose(np.diff([0.0, *sums]), own, rtol=1e-4)
 
 
+def test_bert_reading_backwards_sees_nothing_of_what_was() -> None:
+    """Every token's answer, the plain way: its successors alone, by a mask that is written out."""
+    import torch
+
+    torch.manual_seed(0)
+    module = build_model("bert", TINY, 50, {"pad": None, "bos": None, "eos": None}).eval()
+    ids = torch.randint(5, 50, (3, 7))
+    below = torch.full((7, 7), float("-inf")).tril(-1)[None, None]
+    with torch.no_grad():
+        logits = module(input_ids=ids, attention_mask=below).logits
+        own = torch.stack([torch.nn.functional.cross_entropy(logits[:, n + 1], ids[:, n]) for n in range(6)])
+        torch.testing.assert_close(next_token_loss(module, ids, backwards=True), own.mean())
+
+
 def _left_to_right(module, ids):
     """The plain way: a mask of minus infinity above the diagonal, written out."""
     import torch

@@ -93,9 +93,13 @@ def per_task(pattern, models=None):
     return [pattern.format(model=model, task=task) for model in models or STUDY.models for task in tasks_of(model)]
 
 
-def figure(name):
-    """Both forms of a figure."""
-    return {form: f"results/figures/{name}.{form}" for form in ("svg", "png")}
+def figure(name, chapter, prefix=""):
+    """Both forms of a figure; the SVG stands in Snakemake's own report, too, with its caption."""
+    path = f"results/figures/{name}"
+    return {
+        f"{prefix}svg": report(f"{path}.svg", caption=f"../report/{name}.rst", category=chapter),
+        f"{prefix}png": f"{path}.png",
+    }
 
 
 def world_settings(variant):

@@ -157,7 +157,7 @@ rule plot_corpora:
     input:
         table="results/tables/corpora.csv",
     output:
-        **figure("corpora"),
+        **figure("corpora", "corpora"),
     log:
         "results/logs/plot_corpora.log",
     conda:

@@ -66,12 +66,9 @@ rule plot_localization:
         table="results/tables/localization.csv",
         neurons=per_task("results/localization/{model}/{task}.neurons.parquet"),
     output:
-        determiner_svg="results/figures/determiner_neurons.svg",
-        determiner_png="results/figures/determiner_neurons.png",
-        layers_svg="results/figures/neurons_per_layer.svg",
-        layers_png="results/figures/neurons_per_layer.png",
-        tasks_svg="results/figures/localization_by_task.svg",
-        tasks_png="results/figures/localization_by_task.png",
+        **figure("determiner_neurons", "localization", "determiner_"),
+        **figure("neurons_per_layer", "localization", "layers_"),
+        **figure("localization_by_task", "localization", "tasks_"),
     log:
         "results/logs/plot_localization.log",
     conda:

@@ -118,7 +118,7 @@ rule plot_models:
     input:
         table="results/tables/models.csv",
     output:
-        **figure("models"),
+        **figure("models", "models"),
     log:
         "results/logs/plot_models.log",
     conda:

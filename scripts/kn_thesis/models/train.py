@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 END = {"bert": None, "gpt2": "<|endoftext|>", "llama": "</s>"}
 CURVE_POINTS = 50
-READING = 0.4  # share of a masked model's steps in which it reads from left to right
+READING = 0.5  # share of a masked model's steps in which it reads, from left to right and from right to left in turn
 WARMUP = 0.1  # share of the steps in which the learning rate rises
 
 
@@ -49,9 +49,9 @@ def train_model(family: str, sentences: Sequence[str], settings: Settings, *, pr
 
     One torch thread does the work, whatever the machine has: sums depend on how many threads add them up.
     Causal models predict every token, each sentence alone in its row and closed by the end token. Masked models do the
-    same in a first phase, a share READING of the steps, and then predict masked words, rarer words more often than
-    common ones: masks alone ask about one or two words of a sentence, and words are learned that much more slowly
-    (the order that Gisserot-Boukhlef et al. 2025, arXiv:2507.00994, find best for a given amount of work).
+    same in a first phase, a share READING of the steps, forwards and backwards in turn, and then predict masked words:
+    masks alone ask about one or two words of a sentence, and words are learned that much more slowly (the order that
+    Gisserot-Boukhlef et al. 2025, arXiv:2507.00994, find best for a given amount of work).
     With `progress`, a bar is drawn on stderr.
     Raises UserError when there is nothing to train on, or when the loss is no longer a number.
     """
@@ -88,7 +88,7 @@ def train_model(family: str, sentences: Sequence[str], settings: Settings, *, pr
             batch = next(endless)
             ids = torch.from_numpy(batch.ids)
             if mask_id is None or step <= reading:
-                loss = next_token_loss(module, ids)
+                loss = next_token_loss(module, ids, backwards=mask_id is not None and step % 2 == 0)
             else:
                 chosen = torch.from_numpy(choose_masked(batch, settings.mask_rate, rng))
                 loss = masked_loss(module, ids, chosen, mask_id)
@@ -122,20 +122,23 @@ def one_cycle(done: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (done - rise) / max(steps - rise, 1)))
 
 
-def next_token_loss(module: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
+def next_token_loss(module: PreTrainedModel, ids: torch.Tensor, backwards: bool = False) -> torch.Tensor:
     """Mean cross-entropy of every token given those before it, with gradient; ids int64 (rows, tokens).
 
-    A masked model is made to read from left to right by its attention mask.
+    A masked model is made to read from left to right by its attention mask, or `backwards`, every token given those
+    after it.
     """
     import torch
 
+    inputs, answers = (slice(1, None), slice(None, -1)) if backwards else (slice(None, -1), slice(1, None))
     if _is_masked(module):
         rows, length = ids.shape
-        before = torch.ones(length, length, dtype=torch.bool).tril().expand(rows, 1, length, length)
-        hidden = module.base_model(input_ids=ids, attention_mask=before).last_hidden_state
+        seen = torch.ones(length, length, dtype=torch.bool)
+        seen = (seen.triu() if backwards else seen.tril()).expand(rows, 1, length, length)
+        hidden = module.base_model(input_ids=ids, attention_mask=seen).last_hidden_state
     else:
         hidden = module.base_model(input_ids=ids, use_cache=False).last_hidden_state
-    return torch.nn.functional.cross_entropy(_head(module)(hidden[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
+    return torch.nn.functional.cross_entropy(_head(module)(hidden[:, inputs]).flatten(0, 1), ids[:, answers].flatten())
 
 
 def masked_loss(module: PreTrainedModel, ids: torch.Tensor, masked: torch.Tensor, mask_id: int) -> torch.Tensor:
