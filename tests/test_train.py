@@ -78,11 +78,10 @@ def test_masks_are_whole_words_at_the_rate_asked_for_and_never_special() -> None
     chosen = masked[:, [1, 2, 4, 5]]
     assert set(chosen.sum(axis=1)) == {1, 2}  # 0.4 of four words is 1.6
     assert chosen.sum(axis=1).mean() == pytest.approx(1.6, abs=0.02)
-    assert chosen[:, 1].mean() > 1.2 * chosen[:, 0].mean()  # the heavy word more often
+    assert chosen[:, 1].mean() > 1.8 * chosen[:, 0].mean()  # the heavy word more often
     single = choose_masked(Rows(words, words, weights), 0.01, rng)[:, [1, 2, 4, 5]]
     assert (single.sum(axis=1) == 1).all()
-    # Exact for one draw: by weight in half of the sentences, all words alike in the other half.
-    assert single.mean(axis=0) == pytest.approx(np.array([1, 4, 1, 1]) / 14 + 1 / 8, abs=0.02)
+    assert single.mean(axis=0) == pytest.approx(np.array([1, 4, 1, 1]) / 7, abs=0.02)  # exact for one draw
 
 
 def test_rare_words_weigh_more(groups: list[Rows]) -> None:

@@ -39,7 +39,7 @@ class World(Strict):
 
     seed: int = Field(1, ge=0, description="seed of the text")
     sentences: int = Field(60_000, ge=1_000, description="sentences of training text")
-    fact_share: OpenShare = Field(0.65, description="share of the sentences that state facts")
+    fact_share: OpenShare = Field(0.6, description="share of the sentences that state facts")
     variants: dict[Name, WorldVariant] = Field(
         default_factory=lambda: {"baseline": WorldVariant()}, min_length=1, description="name: variant"
     )
@@ -96,7 +96,7 @@ class Train(Strict):
     steps: Count = Field(4500, description="optimiser steps")
     batch: Count = Field(32, description="sentences per step")
     learning_rate: float = Field(2e-3, gt=0, lt=1, description="peak of the one-cycle schedule")
-    mask_rate: OpenShare = Field(0.25, description="share of words masked (masked families only)")
+    mask_rate: OpenShare = Field(0.2, description="share of words masked (masked families only)")
     seed: int = Field(1, ge=0, description="seed of weights, batches and masks")
 
     @model_validator(mode="after")

@@ -31,7 +31,7 @@ class WorldSettings:
 
     seed: int = 1
     sentences: int = 60_000
-    fact_share: float = 0.65
+    fact_share: float = 0.6
     bias: str = "baseline"
     directions: str = "both"
 

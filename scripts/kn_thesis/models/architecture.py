@@ -26,7 +26,7 @@ class Settings:
     steps: int = 4500
     batch: int = 32
     learning_rate: float = 2e-3
-    mask_rate: float = 0.25
+    mask_rate: float = 0.2
     seed: int = 1
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from tokenizers import Tokenizer
 
-RARITY = 0.5  # a word is masked in proportion to its frequency to minus this power, in one sentence of two
+RARITY = 0.3  # a word is masked in proportion to its frequency to minus this power
 FLOOR = 1e-3  # of the text's words; above it frequency counts, below it all words are alike
 
 
@@ -90,19 +90,17 @@ def batches(groups: Sequence[Rows], size: int, rng: np.random.Generator) -> Iter
 def choose_masked(batch: Rows, rate: float, rng: np.random.Generator) -> np.ndarray:
     """Which tokens to mask, bool (rows, length): whole words, `rate` of a sentence's words on average, one at least.
 
-    Words are drawn without replacement: in half of the sentences all alike, in the others each in proportion to its
-    weight (Efraimidis & Spirakis 2006: the smallest of exponential variables divided by the weights).
+    Words are drawn without replacement, each in proportion to its weight (Efraimidis & Spirakis 2006: the smallest of
+    exponential variables divided by the weights).
     """
     rows, length = batch.ids.shape
     word_count = batch.words.max(axis=1) + 1
     wanted = np.maximum(np.floor(rate * word_count + rng.random(rows)).astype(np.int64), 1)
     draws = rng.exponential(size=(rows, length))
     real = batch.words >= 0
-    # Facts hang on rare words and agreement on common ones: half of the sentences prefer rare words, half nothing.
-    weights = np.where(rng.random((rows, 1)) < 0.5, 1.0, batch.weights)
     times = np.full((rows, length), np.inf)
     own = np.take_along_axis(draws, np.maximum(batch.words, 0), axis=1)  # pieces of a word share its draw
-    times[real] = own[real] / weights[real]
+    times[real] = own[real] / batch.weights[real]
     first = real.copy()
     first[:, 1:] &= batch.words[:, 1:] != batch.words[:, :-1]
     ordered = np.sort(np.where(first, times, np.inf), axis=1)
