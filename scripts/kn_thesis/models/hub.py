@@ -18,7 +18,6 @@ def snapshot(identifier: str, revision: str | None) -> Path:
     (HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN, HF_HOME); a copy in the cache serves when the hub cannot be reached.
     Raises UserError, one line, when the model is gated, missing, or cannot be had.
     """
-    import httpx2
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub import errors as hub
 
@@ -56,7 +55,10 @@ def snapshot(identifier: str, revision: str | None) -> Path:
         ) from error
     except hub.HfHubHTTPError as error:
         raise _refusal(error, wanted, identifier, offline) from error
-    except (httpx2.HTTPError, OSError) as error:
+    except Exception as error:
+        # The library under huggingface_hub has changed its name before: its errors are known by where they come from.
+        if not isinstance(error, OSError) and not type(error).__module__.startswith(("httpx", "requests", "urllib3")):
+            raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
             f"the download of {wanted} failed: {reason}; check the connection and the space left in"
