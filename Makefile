@@ -4,13 +4,15 @@ PYTHON ?= python3
 CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
+# Where the study runs: here, unless ARGS has --directory=ELSEWHERE.
+DIRECTORY := $(or $(patsubst --directory=%,%,$(filter --directory=%,$(ARGS))),.)
 
 .PHONY: study test bench lint schema clean
 .DEFAULT_GOAL := study
 
 study: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
-	@echo "The report: $(CURDIR)/results/report/index.html"
+	@echo "The report: $(abspath $(DIRECTORY))/results/report/index.html"
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest $(ARGS)
