@@ -18,7 +18,7 @@ MEASURES = {"R2_1": "R²₁", "tau": "τ", "KN": "|KN|"}
 
 
 def plot_determiner_neurons(neurons: pd.DataFrame, most: int = 8) -> Figure:
-    """Heat map of determiners × neurons, a panel per model: mean score as a share of the prompt's largest score.
+    """Heat map of determiners × neurons, a panel per model: mean score as a share of largest score.
 
     `neurons` are the tables of rule select_neurons (columns model, task, group, number, layer, neuron, selected,
     mean_relative_score). A model whose target can be the determiner has a row for each determiner; a causal one sees
@@ -49,7 +49,7 @@ def plot_determiner_neurons(neurons: pd.DataFrame, most: int = 8) -> Figure:
                 column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color="w" if value > 0.55 else "k"
             )
     if image is not None:
-        figure.colorbar(image, ax=list(axes[0]), label="share of the prompt's largest score", pad=0.01)
+        figure.colorbar(image, ax=list(axes[0]), label="share of largest score", pad=0.01)
     return figure
 
 
