@@ -10,7 +10,7 @@ from kn_thesis.files import whole_file
 from kn_thesis.report.overview import overview
 from kn_thesis.report.pages import Chapter, page
 
-TABLES = ("corpora", "examples", "models", "localization")
+TABLES = ("corpora", "examples", "models", "localization", "layers")
 
 with logged(snakemake.log[0]):
     chapters = [Chapter(**chapter) for chapter in snakemake.params.chapters]

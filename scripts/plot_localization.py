@@ -7,13 +7,11 @@ from kn_thesis.localization.figures import plot_determiner_neurons, plot_localiz
 from kn_thesis.report.style import save_figure, use_style
 
 with logged(snakemake.log[0]):
-    table = pd.read_csv(snakemake.input.table)
     tables = [pd.read_parquet(path) for path in snakemake.input.neurons]
     neurons = pd.concat([rows for rows in tables if len(rows)] or tables[:1], ignore_index=True)
-    kinds = dict(zip(table["task"], table["kind"], strict=True))
-    layers = dict(zip(table["model"], table["layers"], strict=True))
     out = snakemake.output
     use_style()
     save_figure(plot_determiner_neurons(neurons), out.determiner_svg, out.determiner_png)
-    save_figure(plot_neurons_per_layer(neurons, kinds, layers), out.layers_svg, out.layers_png)
-    save_figure(plot_localization_by_task(table), out.tasks_svg, out.tasks_png)
+    layers = pd.read_csv(snakemake.input.layers)
+    save_figure(plot_neurons_per_layer(layers), out.layers_svg, out.layers_png)
+    save_figure(plot_localization_by_task(pd.read_csv(snakemake.input.table)), out.tasks_svg, out.tasks_png)

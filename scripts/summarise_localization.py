@@ -1,10 +1,11 @@
-"""Rule summarise_localization: one table of how local every task is in every model, published values beside it."""
+"""Rule summarise_localization: how local every task is in every model, and in which layers its neurons lie."""
 
 import pandas as pd
 import yaml
 
 from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
+from kn_thesis.localization.layers import layer_table
 from kn_thesis.localization.published import with_published
 
 with logged(snakemake.log[0]):
@@ -14,3 +15,9 @@ with logged(snakemake.log[0]):
         published = yaml.safe_load(file)
     with whole_file(snakemake.output.table) as path:
         with_published(table, published["localization"]).to_csv(path, index=False, float_format="%.6g")
+    found = [pd.read_parquet(path) for path in snakemake.input.neurons]
+    neurons = pd.concat([rows for rows in found if len(rows)] or found[:1], ignore_index=True)
+    kinds = dict(zip(table["task"], table["kind"], strict=True))
+    depths = dict(zip(table["model"], table["layers"], strict=True))
+    with whole_file(snakemake.output.layers) as path:
+        layer_table(neurons, kinds, depths).to_csv(path, index=False, float_format="%.6g")

@@ -17,7 +17,7 @@ CHAPTERS = {
     "models": (["models"], ["models"]),
     "localization": (
         ["localization_by_task", "neurons_per_layer", "determiner_neurons"],
-        ["localization"],
+        ["localization", "layers"],
     ),
 }
 FLAGS = (

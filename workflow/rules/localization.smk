@@ -47,9 +47,11 @@ rule select_neurons:
 rule summarise_localization:
     input:
         statistics=per_task("results/localization/{model}/{task}.statistics.parquet"),
+        neurons=per_task("results/localization/{model}/{task}.neurons.parquet"),
         published=own("resources/published.yaml"),
     output:
         table="results/tables/localization.csv",
+        layers="results/tables/layers.csv",
     log:
         "results/logs/summarise_localization.log",
     conda:
@@ -64,6 +66,7 @@ rule summarise_localization:
 rule plot_localization:
     input:
         table="results/tables/localization.csv",
+        layers="results/tables/layers.csv",
         neurons=per_task("results/localization/{model}/{task}.neurons.parquet"),
     output:
         **figure("determiner_neurons", "localization", "determiner_"),

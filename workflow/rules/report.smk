@@ -31,6 +31,7 @@ CHAPTER_INPUTS = {
     },
     "localization": {
         "localization_table": "results/tables/localization.csv",
+        "layers_table": "results/tables/layers.csv",
         "determiners_figure": "results/figures/determiner_neurons.svg",
         "layers_figure": "results/figures/neurons_per_layer.svg",
         "tasks_figure": "results/figures/localization_by_task.svg",
@@ -71,6 +72,7 @@ rule build_report:
         ),
         models="results/tables/models.csv",
         localization="results/tables/localization.csv",
+        layers="results/tables/layers.csv",
         corpora="results/tables/corpora.csv",
         examples="results/tables/examples.csv",
         models_figure="results/figures/models.svg",

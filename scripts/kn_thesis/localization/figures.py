@@ -73,26 +73,21 @@ def _determiner_scores(neurons: pd.DataFrame, most: int) -> pd.DataFrame:
     return means[sorted(strongest)].clip(lower=0)
 
 
-def plot_neurons_per_layer(neurons: pd.DataFrame, kinds: dict[str, str], layers: dict[str, int]) -> Figure:
-    """Share of the knowledge neurons in each layer, a panel per model: paradigms against relations.
-
-    `neurons` as in `plot_determiner_neurons`; `kinds` gives each task's kind, `layers` each model's number of them.
-    """
-    neurons = neurons[neurons["selected"].astype(bool)]
-    models = list(layers)
+def plot_neurons_per_layer(table: pd.DataFrame) -> Figure:
+    """Share of the knowledge neurons in each layer, a panel per model: paradigms against relations (`layer_table`)."""
+    models = list(dict.fromkeys(table["model"]))
     figure, axes = plt.subplots(1, len(models), figsize=(1.5 + 3.2 * len(models), 3.4), sharey=True, squeeze=False)
     labels = {"paradigm": "syntactic (paradigms)", "relation": "factual (relations)"}
     for axis, model in zip(axes[0], models, strict=True):
-        rows = neurons[neurons["model"] == model]
-        of_kind = rows["task"].map(kinds)
+        rows = table[table["model"] == model]
+        depth = int(rows["layer"].max()) + 1
         for number, (kind, label) in enumerate(labels.items()):
-            here = rows.loc[of_kind == kind, "layer"].astype(int)
-            shares = np.bincount(here, minlength=layers[model]) / max(1, len(here))
-            places = np.arange(layers[model]) + (number - 0.5) * 0.4
+            shares = rows.loc[rows["kind"] == kind, "share"].fillna(0)
+            places = np.arange(depth) + (number - 0.5) * 0.4
             axis.bar(places, shares, width=0.38, color=KIND_COLOURS[kind], label=label)
         axis.set_title(model)
         axis.set_xlabel("layer (from 0)")
-        axis.set_xticks(range(0, layers[model], max(1, layers[model] // 8)))
+        axis.set_xticks(range(0, depth, max(1, depth // 8)))
         axis.grid(axis="x", visible=False)
     axes[0][0].set_ylabel("share of knowledge neurons")
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
