@@ -17,7 +17,8 @@ class Pair:
     """A grammatical sentence, its ungrammatical counterpart, and what the corpus says of them.
 
     `one_prefix`: the sentences differ in one word, and what comes before it decides which one is right.
-    `number` is that of the word that differs ("singular", "plural") where the corpus states it, else "".
+    `number` is that of the word that differs ("singular", "plural") where the corpus states it, `noun` the noun that
+    decides it; else "".
     """
 
     id: str
@@ -26,6 +27,7 @@ class Pair:
     term: str
     one_prefix: bool
     number: str = ""
+    noun: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def load_pairs(path: str | Path) -> list[Pair]:
             term=str(row.get("linguistics_term") or ""),
             one_prefix=row["one_prefix_method"],
             number=str(row.get("target_number") or ""),
+            noun=str(row.get("noun") or ""),
         )
         for number, row in enumerate(read_rows(path, REQUIRED))
     ]

@@ -8,9 +8,10 @@ Needs `tokenizers` alone.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kn_thesis.errors import UserError
 
@@ -33,6 +34,22 @@ class Encoded:
     input_ids: tuple[int, ...]
     gap: int
     target_ids: tuple[int, ...]
+
+
+class Step(NamedTuple):
+    """One token of a target: the ids the model sees, the position that predicts the token, and the token."""
+
+    input_ids: tuple[int, ...]
+    gap: int
+    token: int
+
+
+def steps(encoded: Encoded, objective: str) -> Iterator[Step]:
+    """The target's tokens one by one, those before each of them filled in (teacher forcing)."""
+    ids, gap, target = tuple(encoded.input_ids), encoded.gap, tuple(encoded.target_ids)
+    for j, token in enumerate(target):
+        seen = ids + target[:j] if objective == "causal" else ids[:gap] + target[:j] + ids[gap + j :]
+        yield Step(seen, gap + j, token)
 
 
 class CannotExpress(Exception):

@@ -24,7 +24,8 @@ def make_pairs(writer: Writer, paradigm: Paradigm, number: int, seed: int) -> li
     """Up to `number` different pairs of a paradigm: BLiMP's keys, and what the world knows of each pair.
 
     The world's keys: `target_number` (of the good word), `cue` (the words that decide the agreement), `distractor`
-    (words of the other number in between, or ""), `lexical_key` (the held-out combination the pair is about).
+    (words of the other number in between, or ""), `lexical_key` (the held-out combination the pair is about), `noun`
+    (of the phrase that agrees, in its dictionary form).
     Pairs are drawn with both numbers alike. Raises `UserError` when the paradigm has no held-out combination.
     """
     draw = {"determiner": _determiner, "verb": _verb, "distractor": _distractor, "reflexive": _reflexive}
@@ -211,6 +212,7 @@ def _pair(good: Sentence, bad: Sentence, number: str, cue: str, key: str, distra
         "cue": cue,
         "distractor": distractor,
         "lexical_key": key,
+        "noun": key.split(":")[2 if key.startswith("determiner:") else 1],
     }
 
 

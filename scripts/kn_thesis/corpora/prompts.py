@@ -13,6 +13,7 @@ from typing import Any
 
 from kn_thesis.corpora.blimp import Pair, difference, load_pairs
 from kn_thesis.corpora.gaps import GAP, CannotExpress, Encoded, GapTokenizer
+from kn_thesis.corpora.nouns import noun_of
 from kn_thesis.corpora.numbers import number_of
 from kn_thesis.corpora.pararel import Fact, Pattern, around_gap, load_facts, load_patterns
 from kn_thesis.corpora.sample import choose_facts, choose_pairs
@@ -46,10 +47,10 @@ class Prompt:
     """One row of the table; the columns are these fields.
 
     prompt: unique name. kind: "paradigm" or "relation". group: target word of a paradigm, uuid of a fact.
-    number: of the target, "singular", "plural" or "". split: "held_out" or "trained"; "" for a relation asked of a
-    model that was not trained here. text: the gap is "___"; prefix, suffix: text before (right-stripped) and after it.
-    foil: the ungrammatical word, "" for facts. input_ids, gap, target_ids: see gaps.Encoded; foil_ids: the foil's
-    tokens in the same place. attributed: whether its neurons are localized.
+    number: of the target, "singular", "plural" or "". noun: what a pair is about, "" for facts. split: "held_out" or
+    "trained"; "" for a relation asked of a model that was not trained here. text: the gap is "___"; prefix, suffix:
+    text before (right-stripped) and after it. foil: the ungrammatical word, "" for facts. input_ids, gap, target_ids:
+    see gaps.Encoded; foil_ids: the foil's tokens in the same place. attributed: whether its neurons are localized.
     """
 
     prompt: str
@@ -57,6 +58,7 @@ class Prompt:
     kind: str
     group: str
     number: str
+    noun: str
     split: str
     text: str
     prefix: str
@@ -221,6 +223,7 @@ def _pair_prompt(pair: Pair, task: str, split: str, tokenizer: GapTokenizer, set
         kind="paradigm",
         group=change.good,
         number=pair.number or number_of(change, task, pair.term),
+        noun=pair.noun or noun_of(change, pair.term),
         split=split,
         text=f"{change.prefix} {GAP}{suffix}".strip(),
         prefix=change.prefix,
@@ -252,6 +255,7 @@ def _fact_prompt(
         kind="relation",
         group=fact.uuid,
         number="",
+        noun="",
         split=split,
         text=f"{prefix} {GAP}{suffix}".strip(),
         prefix=prefix,

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kn_thesis.corpora.gaps import CannotExpress, Encoded
+from kn_thesis.corpora.gaps import steps as teacher_forced
 from kn_thesis.errors import UserError
 from kn_thesis.localization import causal, masked
 from kn_thesis.localization.clean import clean_run
@@ -23,7 +25,6 @@ from kn_thesis.localization.results import Attribution
 from kn_thesis.models.adapter import Adapter, precise
 
 if TYPE_CHECKING:
-    from kn_thesis.corpora.gaps import Encoded
     from kn_thesis.models.load import Model
 
 RESTARTED = {"causal": causal.restarted, "masked": masked.restarted}
@@ -69,7 +70,11 @@ def attribute(
     if batch_tokens < 1:
         raise UserError(f"batch_tokens must be at least 1, got {batch_tokens}")
     adapter = model.adapter
-    steps = [step for number, prompt in enumerate(encoded) for step in _steps(adapter, number, prompt)]
+    steps = [
+        Step(number, *step, 1 / len(prompt.target_ids))
+        for number, prompt in enumerate(encoded)
+        for step in teacher_forced(prompt, adapter.objective)
+    ]
     scores = np.zeros((len(encoded), adapter.layers, adapter.width), dtype=np.float32)
     residuals, baseline = np.zeros((2, len(encoded), adapter.layers))
     probability = np.zeros(len(encoded))
@@ -136,8 +141,6 @@ def _answer(adapter: Adapter, hidden: Tensor, answers: Tensor, slopes: bool = Fa
 
 def _encoded(model: Model, prompts: Sequence[str | Encoded], targets: Sequence[str] | None) -> list[Encoded]:
     """All prompts encoded and checked."""
-    from kn_thesis.corpora.gaps import CannotExpress
-
     if isinstance(prompts, str) or isinstance(targets, str):
         raise UserError("prompts and targets are lists: put a single one in brackets")
     texts = [prompt for prompt in prompts if isinstance(prompt, str)]
@@ -176,14 +179,6 @@ def _check(adapter: Adapter, number: int, prompt: Encoded) -> None:
         raise UserError(f"prompt {number}: a causal model's gap is its last token, {size - 1}, not {prompt.gap}")
     if adapter.objective == "masked" and not 0 <= prompt.gap <= size - target:
         raise UserError(f"prompt {number}: a gap of {target} tokens at {prompt.gap} lies outside its {size} tokens")
-
-
-def _steps(adapter: Adapter, number: int, prompt: Encoded) -> Iterator[Step]:
-    """The target's tokens one by one, those before each of them filled in."""
-    ids, gap, target = tuple(prompt.input_ids), prompt.gap, tuple(prompt.target_ids)
-    for j, token in enumerate(target):
-        seen = ids + target[:j] if adapter.objective == "causal" else ids[:gap] + target[:j] + ids[gap + j :]
-        yield Step(number, seen, gap + j, token, 1 / len(target))
 
 
 def _tokens_per_node(adapter: Adapter, length: int) -> int:

@@ -10,15 +10,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kn_thesis.localization.clean import CleanLayer
+from kn_thesis.localization.clean import Adjust, CleanLayer
 from kn_thesis.models.adapter import Adapter, precise
 
 
-def restarted(adapter: Adapter, run: list[CleanLayer], gaps: Tensor, activations: list[Tensor]) -> Tensor:
-    """Last hidden states at the gap when one layer's neurons there are replaced.
+def restarted(
+    adapter: Adapter, run: list[CleanLayer], gaps: Tensor, activations: list[Tensor], adjust: Adjust | None = None
+) -> Tensor:
+    """Last hidden states at the gap when a layer's neurons there are replaced.
 
-    `activations[l]` (prompts, nodes, width) are the replacements at layer l, each by itself.
-    Returns (prompts, layers · nodes, hidden), nodes of layer 0 first.
+    `activations[l]` (prompts, rows, width) are the rows that start at layer l with these neurons; `adjust` changes
+    the neurons of rows that started below as they pass a layer.
+    Returns (prompts, rows of all layers, hidden), those of layer 0 first.
     """
     prompts = run[0].hidden.shape[0]
     place = torch.full((1,), run[0].hidden.shape[1] - 1, device=gaps.device)
@@ -27,7 +30,8 @@ def restarted(adapter: Adapter, run: list[CleanLayer], gaps: Tensor, activations
         if rows.shape[1]:
             context = _last_token_attention(*adapter.project(layer, rows, place), clean)
             state = adapter.after_attention(layer, rows, context)
-            rows = adapter.after_mlp(layer, state, adapter.neurons(layer, state))
+            neurons = adapter.neurons(layer, state)
+            rows = adapter.after_mlp(layer, state, adjust(layer, neurons) if adjust else neurons)
         replaced = activations[layer]
         state = clean.state[:, None].expand(-1, replaced.shape[1], -1)
         rows = torch.cat((rows, adapter.after_mlp(layer, state, replaced)), dim=1)

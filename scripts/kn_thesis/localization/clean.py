@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from kn_thesis.models.adapter import Adapter, attend
+
+# Changes neurons (prompts, rows, width) at the gap as they pass a layer: layer, neurons → neurons.
+Adjust = Callable[[int, Tensor], Tensor]
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kn_thesis.localization.clean import CleanLayer
+from kn_thesis.localization.clean import Adjust, CleanLayer
 from kn_thesis.models.adapter import Adapter, attend
 
 
-def restarted(adapter: Adapter, run: list[CleanLayer], gaps: Tensor, activations: list[Tensor]) -> Tensor:
-    """Last hidden states at the gap when one layer's neurons there are replaced.
+def restarted(
+    adapter: Adapter, run: list[CleanLayer], gaps: Tensor, activations: list[Tensor], adjust: Adjust | None = None
+) -> Tensor:
+    """Last hidden states at the gap when a layer's neurons there are replaced.
 
-    `activations[l]` (prompts, nodes, width) are the replacements at layer l, each by itself.
-    Returns (prompts, layers · nodes, hidden), nodes of layer 0 first.
+    `activations[l]` (prompts, rows, width) are the rows that start at layer l with these neurons; `adjust` changes
+    the gap's neurons of rows that started below as they pass a layer.
+    Returns (prompts, rows of all layers, hidden), those of layer 0 first.
     """
     prompts, tokens = run[0].hidden.shape[:2]
     positions = torch.arange(tokens, device=gaps.device)
@@ -28,25 +31,33 @@ def restarted(adapter: Adapter, run: list[CleanLayer], gaps: Tensor, activations
     full = run[0].hidden.new_empty(prompts, 0, *run[0].hidden.shape[1:])
     fresh = run[0].state.new_empty(prompts, 0, run[0].state.shape[-1])
     for layer, clean in enumerate(run):
-        if layer:
+        last = layer + 1 == len(run)
+        parts = [(full, adapter.project(layer, full, positions))] if full.shape[1] else []
+        if fresh.shape[1]:
             # One position serves all fresh rows: a masked family has its positions in the embeddings.
             new = adapter.project(layer, fresh, positions[:1])
             shared = (clean.queries, clean.keys, clean.values)
             spread = [_spread(x, y, at_gap[..., None]) for x, y in zip(shared, new, strict=True)]
-            parts = [(_spread(clean.hidden, fresh, at_gap), spread)]
-            if full.shape[1]:
-                parts.insert(0, (full, adapter.project(layer, full, positions)))
-            if layer + 1 == len(run):
+            parts.append((_spread(clean.hidden, fresh, at_gap), spread))
+        if parts:
+            if last:
                 parts = [(_at(hidden, index), (_at(q, index)[:, :, None], k, v)) for hidden, (q, k, v) in parts]
             hidden = torch.cat([part[0] for part in parts], dim=1)
             context = torch.cat([attend(*part[1]) for part in parts], dim=1)
             context = context.view(*hidden.shape[:-1], *context.shape[-2:])
             state = adapter.after_attention(layer, hidden, context)
-            full = adapter.after_mlp(layer, state, adapter.neurons(layer, state))
+            neurons = adapter.neurons(layer, state)
+            if adjust and last:
+                neurons = adjust(layer, neurons)
+            elif adjust:
+                neurons.transpose(1, 2)[index] = adjust(layer, _at(neurons, index))
+            full = adapter.after_mlp(layer, state, neurons)
+        elif last:
+            full = full[:, :, 0]
         replaced = activations[layer]
         state = clean.state[:, None].expand(-1, replaced.shape[1], -1)
         fresh = adapter.after_mlp(layer, state, replaced)
-    return torch.cat((full, fresh), dim=1) if len(run) > 1 else fresh
+    return torch.cat((full, fresh), dim=1)
 
 
 def _spread(clean: Tensor, fresh: Tensor, at_gap: Tensor) -> Tensor:

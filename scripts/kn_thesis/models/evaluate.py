@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from kn_thesis.corpora.gaps import Encoded
+from kn_thesis.corpora.gaps import Encoded, steps
 from kn_thesis.errors import UserError
 
 if TYPE_CHECKING:
@@ -119,8 +119,8 @@ def _rows(number: int, encoded: Encoded, masked: bool) -> Iterator[_Row]:
     if not masked:
         yield _Row(number, ids + target[:-1], gap, target, 0)
         return
-    for step, token in enumerate(target):
-        yield _Row(number, (*ids[:gap], *target[:step], *ids[gap + step :]), gap + step, (token,), step)
+    for step, (seen, position, token) in enumerate(steps(encoded, "masked")):
+        yield _Row(number, seen, position, (token,), step)
 
 
 def _batches(rows: Sequence[_Row], batch_tokens: int) -> Iterator[list[_Row]]:
