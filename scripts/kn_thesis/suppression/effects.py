@@ -123,7 +123,7 @@ Key = tuple[NeuronSet, str]  # a set and the operation
 
 @dataclass(frozen=True)
 class _Answers:
-    """Log-probabilities before (prompts, words) and after (prompts, words, keys); is the target above the foil; why not."""
+    """Log-probabilities before (prompts, words) and after (prompts, words, keys); does target beat foil; why not."""
 
     keys: list[Key]
     before: np.ndarray
