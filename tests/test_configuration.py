@@ -21,8 +21,9 @@ STUDIES = sorted((ROOT / "resources/studies").glob("*.yaml")) + sorted((ROOT / "
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
-    """The default study with one entry set."""
+    """The default study with one entry set; its models are asked all tasks."""
     config = json.loads(json.dumps(DEFAULT))  # anchors become copies
+    config["models"] = {name: model for name, model in config["models"].items() if "tasks" not in model}
     *sections, last = path.split(".")
     node = config
     for section in sections:
@@ -66,6 +67,15 @@ def test_the_studies_are_right(file: Path) -> None:
         ("models.bert.world", "upside-down", ["models.bert.world", "'upside-down'", "baseline"]),
         ("models.bert.train.heads", 5, ["models.bert.train", "5", "128"]),
         ("models", {}, ["models", "at least 1"]),
+        ("models.bert.tasks", ["determiner_noun_agreement_22"], ["models.bert.tasks.0", "did you mean", "_2'"]),
+        ("models.gpt2.tasks", ["determiner_noun_agreement_2"], ["models.gpt2.tasks", "none of them", "causal"]),
+        ("models.bert.tasks", ["P20"], ["models.bert.tasks", "none of them is a task of this study"]),
+        ("models.bert.tasks", [], ["models.bert.tasks", "at least 1"]),
+        ("suppression.operations", ["erase", "remove"], ["suppression.operations.1", "'remove'", "'mean'"]),
+        ("suppression.operations", ["erase", "erase"], ["suppression", "each is named once"]),
+        ("suppression.words.neutral", ["the", "these"], ["suppression.words", "named twice: these"]),
+        ("suppression.words.neutral", ["of the"], ["suppression.words.neutral.0", "'of the'"]),
+        ("suppression.random.sets", 5, ["suppression.random.sets", "5", "20"]),
         ("tasks.paradigms", ["determiner_noun_agreement_3"], ["tasks.paradigms.0", "did you mean"]),
         ("tasks.paradigms", ["passive_1"], ["'passive_1' is not in the source 'world'", "anaphor"]),
         ("tasks.relations", ["P99999"], ["tasks.relations.0", "'P99999'", "resources/tasks.yaml"]),
@@ -122,11 +132,15 @@ def test_the_workflow_ends_with_the_lines_and_no_traceback(tmp_path: Path) -> No
 def test_the_default_study_plans_every_task_that_each_model_can_take(tmp_path: Path) -> None:
     study = copy_repository(tmp_path / "study")
     jobs = planned_jobs(study, configfile="")
-    expected = sum(
-        takes(TASKS, task, objective(model["family"]))
-        for model in DEFAULT["models"].values()
+    expected = {
+        kind: sum(
+            takes(TASKS, task, objective(model["family"])) and task in model.get("tasks", [task])
+            for model in DEFAULT["models"].values()
+            for task in DEFAULT["tasks"][kind]
+        )
         for kind in ("paradigms", "relations")
-        for task in DEFAULT["tasks"][kind]
-    )
-    assert jobs["attribute_neurons"] == jobs["select_neurons"] == jobs["make_prompts"] == expected
-    assert jobs["train_model"] == 3 and jobs["make_world"] == 1
+    }
+    every = sum(expected.values())
+    assert jobs["attribute_neurons"] == jobs["select_neurons"] == jobs["make_prompts"] == every
+    assert jobs["suppress_neurons"] == expected["paradigms"]
+    assert jobs["train_model"] == 5 and jobs["make_world"] == 3

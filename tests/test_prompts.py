@@ -17,8 +17,9 @@ from kn_thesis.corpora.gaps import GapTokenizer
 from kn_thesis.corpora.numbers import number_of
 from kn_thesis.corpora.pararel import Fact, Pattern, load_facts, load_patterns, tidy
 from kn_thesis.corpora.prompts import KEPT, Prompt, Settings, make_prompts, paradigm_prompts, relation_prompts
+from kn_thesis.corpora.rank import rank
 from kn_thesis.corpora.sample import choose_facts, choose_pairs
-from kn_thesis.corpora.split import held_out_patterns, pair_held_out, rank
+from kn_thesis.corpora.split import held_out_patterns, pair_held_out
 from kn_thesis.corpora.table import merge_counts, write_counts, write_prompts
 from kn_thesis.errors import UserError
 

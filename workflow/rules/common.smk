@@ -83,9 +83,10 @@ def corpus_of(model):
 
 
 def tasks_of(model, kinds=("paradigms", "relations")):
-    """The configured tasks that a model's kind can take, in the configuration's order."""
-    kind_of_model = objective(STUDY.models[model].family)
-    return [task for kind in kinds for task in getattr(STUDY.tasks, kind) if takes(TASKS, task, kind_of_model)]
+    """The configured tasks that a model is asked and its kind can take, in the configuration's order."""
+    kind_of_model, only = objective(STUDY.models[model].family), STUDY.models[model].tasks
+    named = [task for kind in kinds for task in getattr(STUDY.tasks, kind) if only is None or task in only]
+    return [task for task in named if takes(TASKS, task, kind_of_model)]
 
 
 def per_task(pattern, models=None):

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from kn_thesis.configuration.schema import Family, Study
-from kn_thesis.configuration.tasks import TaskTable, objective
+from kn_thesis.configuration.tasks import TaskTable, objective, takes
 from kn_thesis.errors import UserError
 
 Key = tuple[str | int, ...]
@@ -161,6 +161,7 @@ def _cross_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tuple[K
         if source == "world" and isinstance(world, str) and world not in variants:
             text = f"{world!r} is not a variant of the world; allowed: {', '.join(map(str, variants))}"
             mistakes.append((("models", name, "world"), text))
+    mistakes += _model_task_mistakes(config, tasks)
     fetched = _section(config, "corpora", "fetched")
     if source == "fetched" and not (fetched.get("paradigms") or fetched.get("relations")):
         trained = [name for name in models if _get(models, name, "train")]
@@ -178,4 +179,28 @@ def _cross_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tuple[K
                     f"it needs a {can} model" if can else "leave it out"
                 )
                 mistakes.append((("tasks", "paradigms", index), text))
+    return mistakes
+
+
+def _model_task_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tuple[Key, str]]:
+    """A model's own choice of tasks: names that nobody knows, or none that the study asks and its family can take."""
+    lists = [_get(config, "tasks", kind) for kind in ("paradigms", "relations")]
+    named = [task for listed in lists if isinstance(listed, list) for task in listed]
+    known = [*tasks.paradigms, *tasks.relations]
+    mistakes: list[tuple[Key, str]] = []
+    for name, model in _section(config, "models").items():
+        wanted, family = _get(model, "tasks"), _get(model, "family")
+        if not isinstance(wanted, list) or not wanted:
+            continue
+        unknown = [index for index, task in enumerate(wanted) if task not in known]
+        for index in unknown:
+            close = difflib.get_close_matches(str(wanted[index]), known, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            text = f"{wanted[index]!r} is not a known task: {hint}allowed are those in resources/tasks.yaml"
+            mistakes.append((("models", name, "tasks", index), text))
+        if unknown or family not in get_args(Family) or any(task not in known for task in named):
+            continue
+        if not any(task in named and takes(tasks, task, objective(family)) for task in wanted):
+            text = f"none of them is a task of this study that a {objective(family)} model can take: name others"
+            mistakes.append((("models", name, "tasks"), text))
     return mistakes

@@ -15,6 +15,14 @@ Share = Annotated[float, Field(ge=0, le=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Word = Annotated[str, Field(pattern=r"^\S+$")]
+# The published words (resources/published.yaml), by what they carry.
+WORDS = {
+    "plural": ["these", "those", "two", "both", "multiple", "several", "various"],
+    "singular": ["this", "that", "one", "a", "an", "every"],
+    "biased": ["unique", "single", "sole", "unified", "scattered", "any", "all", "some"],
+    "neutral": ["the", "my", "our"],
+}
 
 
 class Strict(BaseModel):
@@ -132,6 +140,7 @@ class Model(Strict):
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="weights in memory")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU when there is one")
     world: Name = Field("baseline", description="variant of the world it is trained on and asked about")
+    tasks: list[str] | None = Field(None, min_length=1, description="of the study's tasks, only these; null: all")
     must_learn: Learned | None = Field(None, description="accuracies without which the run stops; null: no demand")
 
     @model_validator(mode="after")
@@ -182,6 +191,52 @@ class Selection(Strict):
     bootstrap: Bootstrap = Field(default_factory=Bootstrap)
 
 
+class Words(Strict):
+    """Words whose probability is studied, by the number that they carry or keep company with."""
+
+    plural: list[Word] = Field(default_factory=list, description="carry plural number")
+    singular: list[Word] = Field(default_factory=list, description="carry singular number")
+    biased: list[Word] = Field(default_factory=list, description="no number of their own, company of one number")
+    neutral: list[Word] = Field(default_factory=list, description="neither")
+
+    @model_validator(mode="after")
+    def _once(self) -> Words:
+        listed = [*self.plural, *self.singular, *self.biased, *self.neutral]
+        twice = sorted({word for word in listed if listed.count(word) > 1})
+        if twice:
+            raise ValueError(f"named twice: {', '.join(twice)}; a word has one place")
+        if not listed:
+            raise ValueError("no word at all: name at least one")
+        return self
+
+
+class RandomSets(Strict):
+    """Sets of random neurons that every effect is compared with."""
+
+    sets: int = Field(20, ge=20, le=10_000, description="per suppressed set; at least 20, for a p of 0.05")
+    prompts: Count = Field(60, description="most prompts per task that they are tried on")
+    nearest: Count = Field(20, description="neurons of like mean activation that each is drawn from")
+
+
+class Suppression(Strict):
+    """What is done to knowledge neurons, and which words are looked at."""
+
+    operations: list[Literal["erase", "enhance", "mean"]] = Field(
+        default_factory=lambda: ["erase", "enhance", "mean"],
+        min_length=1,
+        description="activations at the gap set to 0, doubled, or set to their mean",
+    )
+    words: Words = Field(default_factory=lambda: Words(**WORDS))
+    random: RandomSets = Field(default_factory=RandomSets)
+    level: OpenShare = Field(0.05, description="of significance")
+
+    @model_validator(mode="after")
+    def _once(self) -> Suppression:
+        if len(set(self.operations)) < len(self.operations):
+            raise ValueError("operations: each is named once")
+        return self
+
+
 class Study(Strict):
     """A whole study."""
 
@@ -192,3 +247,4 @@ class Study(Strict):
     models: dict[Name, Model] = Field(min_length=1, description="name: model")
     attribution: Attribution = Field(default_factory=Attribution)
     selection: Selection = Field(default_factory=Selection)
+    suppression: Suppression = Field(default_factory=Suppression)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from kn_thesis.corpora.blimp import Pair
 from kn_thesis.corpora.pararel import Fact, Pattern, fill
-from kn_thesis.corpora.split import held_out_patterns, pair_held_out, rank, stated_facts
+from kn_thesis.corpora.rank import rank
+from kn_thesis.corpora.split import held_out_patterns, pair_held_out, stated_facts
 from kn_thesis.errors import UserError
 from kn_thesis.files import whole_file
 

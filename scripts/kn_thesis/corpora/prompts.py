@@ -16,8 +16,9 @@ from kn_thesis.corpora.gaps import GAP, CannotExpress, Encoded, GapTokenizer
 from kn_thesis.corpora.nouns import noun_of
 from kn_thesis.corpora.numbers import number_of
 from kn_thesis.corpora.pararel import Fact, Pattern, around_gap, load_facts, load_patterns
+from kn_thesis.corpora.rank import rank
 from kn_thesis.corpora.sample import choose_facts, choose_pairs
-from kn_thesis.corpora.split import held_out_patterns, pair_held_out, rank, stated_facts
+from kn_thesis.corpora.split import held_out_patterns, pair_held_out, stated_facts
 
 KEPT = "kept"
 NOT_SAMPLED = "more than the study asks"

@@ -6,16 +6,10 @@ adding an item changes nothing for the others, and one text has one fate in what
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from kn_thesis.corpora.pararel import Fact, Pattern
-
-
-def rank(*key: object) -> int:
-    """A number from 0 to 2⁶⁴ − 1 that looks random and depends on the key alone."""
-    text = "\x1f".join(map(str, key)).encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+from kn_thesis.corpora.rank import rank
 
 
 def pair_held_out(good: str, share: float, seed: int) -> bool:

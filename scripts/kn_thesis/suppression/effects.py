@@ -11,17 +11,13 @@ import numpy as np
 import pandas as pd
 
 from kn_thesis.corpora.gaps import Encoded
-from kn_thesis.corpora.split import rank
 from kn_thesis.models.evaluate import with_target
 from kn_thesis.suppression.restart import Change, changed_answers, mean_activations
-from kn_thesis.suppression.sets import NUMBERS, NeuronSet, random_sets, selected_sets
+from kn_thesis.suppression.sets import FORMS, NUMBERS, OWN, NeuronSet, control_sample, random_sets, selected_sets
 from kn_thesis.suppression.words import Questions, ask
 
 if TYPE_CHECKING:
     from kn_thesis.models.load import Model
-
-FORMS = {number: f"({number} form)" for number in NUMBERS}  # of each prompt's own word, where its foil is the other
-OWN = {"target": "(target)", "foil": "(foil)"}  # each prompt's own words, where they do not differ in number
 
 
 @dataclass(frozen=True)
@@ -93,9 +89,7 @@ def suppress_task(
 
     some = [one for one in selected if len(one.layer)]
     effects = answers(prompts, [(one, operation) for one in some for operation in settings.operations], False)
-    sample = np.sort(
-        np.argsort([rank("controls", settings.seed, name) for name in prompts["prompt"]])[: settings.random_prompts]
-    )
+    sample = control_sample(list(prompts["prompt"]), settings.random_prompts, settings.seed)
     draws = [
         draw for one in some for draw in random_sets(one, means, settings.random_sets, settings.nearest, settings.seed)
     ]

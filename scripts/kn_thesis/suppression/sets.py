@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from kn_thesis.corpora.rank import rank
 from kn_thesis.localization.selection import select_neurons
 
 NUMBERS = ("singular", "plural")
 SHARED = "shared"  # by both numbers
+# Each prompt's own words: where the task has both numbers, and elsewhere.
+FORMS = {number: f"({number} form)" for number in NUMBERS}
+OWN = {"target": "(target)", "foil": "(foil)"}
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,12 @@ def selected_sets(
     return found
 
 
+def control_sample(prompts: Sequence[str], most: int, seed: int) -> list[int]:
+    """Places, ascending, of the prompts that random sets are tried on: at most `most`, by a hash of seed and name."""
+    order = sorted(range(len(prompts)), key=lambda number: rank("controls", seed, prompts[number]))
+    return sorted(order[:most])
+
+
 def _refined(
     scores: np.ndarray, groups: Sequence[str], names: Sequence[str], coarse: float, share: float
 ) -> dict[str, tuple[int, tuple[np.ndarray, np.ndarray]]]:
@@ -89,8 +98,7 @@ def random_sets(selected: NeuronSet, means: np.ndarray, sets: int, nearest: int,
         return []
     found = []
     for draw in range(1, sets + 1):
-        key = f"{seed} {selected.kind} {selected.name} {selected.members} {draw}"
-        random = np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]))
+        random = np.random.default_rng(rank("random set", seed, selected.kind, selected.name, selected.members, draw))
         layers, neurons = [], []
         for layer, inside in per_layer.items():
             free = np.ones(means.shape[1], dtype=bool)

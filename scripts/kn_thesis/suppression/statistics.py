@@ -1,0 +1,248 @@
+"""What a suppression did to each word: the published test, and beside it tests that fit the data.
+
+Published (Niu et al. 2024, as coded): scipy's unpaired t-test between a word's probabilities before and after, at 0.05,
+uncorrected, and the relative change (after − before)/min(before, after) of the means. But the two samples are the same
+prompts, probabilities are skewed, prompts about one noun resemble each other, and each figure tests some 30 words.
+
+Ours: each prompt's change of log-probability, averaged over the prompts of a noun; a t-test of the nouns' means against
+0, which is valid whatever the nouns' own variances (Ibragimov & Müller 2010), Wilcoxon's signed-rank test of the same
+means, both under Holm's correction over the words of a figure; an effect size, and an interval that resamples nouns.
+"""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+FEWEST = 5  # observations without which no p-value is given
+KEY = ["kind", "set", "operation"]
+
+
+def published_test(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Relative change of the means and p of the unpaired t-test, (words,) each, from probabilities (prompts, words).
+
+    nan stands for a word that is not asked at a prompt; p is nan for fewer than FEWEST prompts.
+    """
+    with _quiet():
+        means = np.nanmean(before, axis=0), np.nanmean(after, axis=0)
+        p = stats.ttest_ind(before, after, axis=0, nan_policy="omit").pvalue
+    few = np.isfinite(before).sum(axis=0) < FEWEST
+    change = (means[1] - means[0]) / np.minimum(*means)
+    return change, np.where(few, np.nan, np.ma.filled(p, np.nan))
+
+
+def cluster_means(values: np.ndarray, clusters: Sequence[str]) -> np.ndarray:
+    """Means over each cluster's prompts: (clusters, words) from (prompts, words), clusters in alphabetic order."""
+    _, member = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
+    inside = np.equal.outer(np.arange(member.max(initial=-1) + 1), member).astype(float)
+    known = np.isfinite(values)
+    count = inside @ known
+    total = inside @ np.where(known, values, 0.0)
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+
+
+def careful_test(means: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """t, p of the t-test and p of Wilcoxon's test that clusters' mean changes (clusters, words) are 0; (words,) each.
+
+    nan for fewer than FEWEST clusters, and where nothing changes at all.
+    """
+    with _quiet():
+        t = stats.ttest_1samp(means, 0.0, axis=0, nan_policy="omit")
+        wilcoxon = np.array([_wilcoxon(column[np.isfinite(column)]) for column in means.T])
+    few = np.isfinite(means).sum(axis=0) < FEWEST
+    still = ~(np.nan_to_num(means) != 0).any(axis=0)
+    statistic, p = (np.where(few | still, np.nan, np.ma.filled(x, np.nan)) for x in (t.statistic, t.pvalue))
+    return statistic, p, np.where(few | still, np.nan, wilcoxon)
+
+
+def _wilcoxon(values: np.ndarray) -> float:
+    return float(stats.wilcoxon(values).pvalue) if len(values) >= FEWEST and values.any() else np.nan
+
+
+def clustered_interval(
+    values: np.ndarray, clusters: Sequence[str], resamples: int, confidence: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Percentile interval of the mean over prompts, (words,) each end: clusters are resampled with replacement.
+
+    nan for fewer than FEWEST clusters.
+    """
+    _, member = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
+    number = member.max(initial=-1) + 1
+    if number < FEWEST:
+        return tuple(np.full((2, values.shape[1]), np.nan))
+    inside = np.equal.outer(np.arange(number), member).astype(float)
+    known = np.isfinite(values)
+    count, total = inside @ known, inside @ np.where(known, values, 0.0)
+    times = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=resamples)
+    with _quiet():
+        means = (times @ total) / (times @ count)
+        low, high = np.nanquantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    return low, high
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Holm's correction over the p-values that there are; nan stays nan."""
+    p = np.asarray(p, dtype=float)
+    corrected = np.full(p.shape, np.nan)
+    known = np.isfinite(p)
+    if known.any():
+        corrected[known] = multipletests(p[known], method="holm")[1]
+    return corrected
+
+
+def effect_size(change: np.ndarray) -> np.ndarray:
+    """d_z (words,): mean of the prompts' changes (prompts, words) over their standard deviation."""
+    with _quiet():
+        return np.nanmean(change, axis=0) / np.nanstd(change, axis=0, ddof=1)
+
+
+def suppression_tests(
+    effects: pd.DataFrame,
+    controls: pd.DataFrame,
+    sets: pd.DataFrame,
+    words: pd.DataFrame,
+    prompts: pd.DataFrame,
+    *,
+    level: float = 0.05,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 1,
+) -> pd.DataFrame:
+    """One row per set, operation and word of one model and task; no combination is left out.
+
+    The first four are the tables of `effects.Suppression`, `prompts` (columns prompt, noun, attributed) those of the
+    task. Columns: kind, set, operation, word, word_group, neurons, prompts, nouns, before, after (mean probabilities),
+    relative_change, p_published; log_change (mean, nats) with low and high, log_change_unseen (over prompts from which
+    no neuron was localized), d_z, t, p_paired, p_wilcoxon, both also _holm; controls (number of random sets),
+    control_low, control_high (range of their mean changes over the sample), p_controls (share of random sets at least
+    as far from 0 as the set itself, it included), beyond_controls (farther than every one of them);
+    significant_published (p_published below `level`), significant (p_paired_holm below `level`, and beyond_controls:
+    with so many prompts a test tells any change from none, and random neurons change something, too), disagreement
+    ("published only", "careful only" or "") and note (why there is nothing to say, or "").
+    """
+    order = {word: number for number, word in enumerate(words["word"])}
+    about = prompts.set_index("prompt")
+    nouns, unseen = about["noun"], ~about["attributed"].astype(bool)
+    by_set = dict(list(effects.groupby(KEY, observed=True, sort=False)))
+    compared = dict(list(controls.groupby(KEY, observed=True, sort=False)))
+    frames = []
+    gc.freeze()  # statsmodels collects garbage at each correction: a quarter of a second with all modules in memory
+    for one in sets[sets["draw"] == 0].itertuples():
+        key = (one.kind, one.set, one.operation)
+        frame = words.assign(kind=one.kind, set=one.set, operation=one.operation, neurons=one.neurons)
+        frame["note"] = _notes(words, one)
+        if key in by_set:
+            arrays = _arrays(by_set[key], order)
+            frame = frame.assign(**_row_values(*arrays, nouns, unseen, resamples, confidence, seed))
+            frame = frame.assign(**_control_values(compared[key], order))
+        else:
+            frame["prompts"] = 0
+        frames.append(frame)
+    gc.unfreeze()
+    table = pd.concat(frames, ignore_index=True).reindex(columns=COLUMNS)
+    table["beyond_controls"] = table["beyond_controls"].fillna(False).astype(bool)
+    table["significant_published"] = table["p_published"] < level
+    table["significant"] = (table["p_paired_holm"] < level) & table["beyond_controls"]
+    published, careful = table["significant_published"], table["significant"]
+    table["disagreement"] = np.select(
+        [published & ~careful, careful & ~published], ["published only", "careful only"], ""
+    )
+    few = (table["note"] == "") & (table["nouns"] < FEWEST)
+    table.loc[few, "note"] = f"fewer than {FEWEST} nouns: no test"
+    return table
+
+
+COLUMNS = [
+    *KEY,
+    *("word", "word_group", "neurons", "prompts", "nouns", "before", "after", "relative_change", "p_published"),
+    *("log_change", "low", "high", "log_change_unseen", "d_z", "t", "p_paired", "p_wilcoxon", "p_paired_holm"),
+    *("p_wilcoxon_holm", "controls", "control_low", "control_high", "p_controls", "beyond_controls"),
+    *("significant_published", "significant", "disagreement", "note"),
+]
+
+
+def _notes(words: pd.DataFrame, one) -> list[str]:
+    """Why a set or a word has nothing to show, per word."""
+    if not one.neurons:
+        seen = "prompt" if one.refined_over == 1 else "prompts"
+        return [f"no neuron is selected over {one.refined_over} {seen}"] * len(words)
+    return ["" if n else f"left out: {reason}" for n, reason in zip(words["prompts"], words["reason"], strict=True)]
+
+
+def _arrays(rows: pd.DataFrame, order: dict[str, int]) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+    """Prompts, and before, after, log_change as float64 (prompts, words), nan where a word is not asked."""
+    names, at = np.unique(rows["prompt"].to_numpy(dtype=object).astype(str), return_inverse=True)
+    column = rows["word"].map(order).to_numpy(dtype=int)
+    arrays = np.full((3, len(names), len(order)), np.nan)
+    for array, name in zip(arrays, ("before", "after", "log_change"), strict=True):
+        array[at, column] = rows[name].to_numpy()
+    return list(names), *arrays
+
+
+def _row_values(names, before, after, change, nouns, unseen, resamples, confidence, seed) -> dict[str, np.ndarray]:
+    clusters = nouns.loc[names].to_numpy(dtype=str)
+    means = cluster_means(change, clusters)
+    relative, p_published = published_test(before, after)
+    t, p_paired, p_wilcoxon = careful_test(means)
+    low, high = clustered_interval(change, clusters, resamples, confidence, seed)
+    with _quiet():
+        rest = np.nanmean(change[unseen.loc[names].to_numpy()], axis=0)
+        return {
+            "prompts": np.isfinite(change).sum(axis=0),
+            "nouns": np.isfinite(means).sum(axis=0),
+            "before": np.nanmean(before, axis=0),
+            "after": np.nanmean(after, axis=0),
+            "relative_change": relative,
+            "p_published": p_published,
+            "log_change": np.nanmean(change, axis=0),
+            "low": low,
+            "high": high,
+            "log_change_unseen": rest,
+            "d_z": effect_size(change),
+            "t": t,
+            "p_paired": p_paired,
+            "p_wilcoxon": p_wilcoxon,
+            "p_paired_holm": holm(p_paired),
+            "p_wilcoxon_holm": holm(p_wilcoxon),
+        }
+
+
+def _control_values(rows: pd.DataFrame, order: dict[str, int]) -> dict[str, np.ndarray]:
+    """Range of the random sets' mean changes, and where the set itself stands among them."""
+    rows = rows.sort_values("draw", kind="stable")
+    means = np.full((rows["draw"].nunique(), len(order)), np.nan)
+    means[rows.groupby("word", observed=True).cumcount(), rows["word"].map(order).to_numpy(dtype=int)] = rows[
+        "log_change"
+    ]
+    own, random = means[0], means[1:]
+    if not len(random):
+        return {"controls": np.zeros(len(own), dtype=int)}
+    with _quiet():
+        beyond = (np.abs(random) >= np.abs(own)).sum(axis=0)
+        share = (1 + beyond) / (1 + len(random))
+        return {
+            "controls": np.full(len(own), len(random)),
+            "control_low": np.nanmin(random, axis=0),
+            "control_high": np.nanmax(random, axis=0),
+            "p_controls": np.where(np.isfinite(own) & (len(random) >= FEWEST), share, np.nan),
+            "beyond_controls": (beyond == 0) & np.isfinite(own),
+        }
+
+
+class _quiet(warnings.catch_warnings):
+    """Means of nothing and tests without variance give nan, and that is what is wanted."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        warnings.simplefilter("ignore")
+        self._state = np.seterr(all="ignore")
+
+    def __exit__(self, *error) -> None:
+        np.seterr(**self._state)
+        super().__exit__(*error)

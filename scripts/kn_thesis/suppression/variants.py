@@ -1,0 +1,127 @@
+"""The experiment: change a word's company, train anew, and see whether the effect of suppression follows (claim 7).
+
+Worlds differ in the company of the number-biased words and in nothing else. Each model is trained, localized and
+suppressed in its own world; what is compared is the same word's effect under different company.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import statsmodels.formula.api as smf
+from scipy import stats
+
+from kn_thesis.suppression.company import CONTRAST
+from kn_thesis.suppression.statistics import FEWEST, holm
+
+EXCHANGED = ("baseline", "swapped")  # worlds whose difference in company is the largest
+
+
+def variant_effects(company: pd.DataFrame, models: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Effect and company of each number-biased word in each model: family, world, seed, model, operation, set, word,
+    log_ratio, log_change (nats, mean over tasks), tasks (number of them).
+
+    `company` has the rows of all models (model, task, operation, set, word, word_group, log_ratio, log_change);
+    `models`: family, world and seed of those trained in a world. Families of which one world only was trained are left
+    out; tasks count that have such a set in every model of the family.
+    """
+    rows = company[
+        (company["word_group"] == "biased") & company["model"].isin(list(models)) & company["log_ratio"].notna()
+    ]
+    for column in ("family", "world", "seed"):
+        rows = rows.assign(**{column: rows["model"].map({model: about[column] for model, about in models.items()})})
+    frames = []
+    for family, part in rows.groupby("family", sort=False):
+        if part["world"].nunique() < 2:
+            continue
+        key = ["task", "operation", "set"]
+        shared = part.groupby(key, observed=True)["model"].transform("nunique") == part["model"].nunique()
+        kept = part[shared]
+        by = ["world", "seed", "model", "operation", "set", "word"]
+        means = kept.groupby(by, observed=True, sort=False).agg(
+            log_ratio=("log_ratio", "first"), log_change=("log_change", "mean"), tasks=("task", "nunique")
+        )
+        frames.append(means.reset_index().assign(family=family))
+    columns = ["family", "world", "seed", "model", "operation", "set", "word", "log_ratio", "log_change", "tasks"]
+    return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+
+
+def variant_tests(effects: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+    """Whether effects follow company, one row per family, operation and set, from the table of `variant_effects`.
+
+    slope (low, high, p): OLS of log_change on log_ratio with a level for every word and for every model, so that only
+    a word's own change from world to world counts; errors clustered by word (t quantiles). moved of words_changed:
+    words whose effect went the way of their company from `baseline` to `swapped`, with p_wilcoxon over these words.
+    Both take words as the units that are sampled; with one model a world, what a model has of its own, its seed say,
+    is not told from its world, save that every word is compared with the others of the same model.
+    p_holm corrects p over a family's sets for each operation. p is nan for fewer than FEWEST words; then note says so.
+    """
+    rows = []
+    for (family, operation, name), part in effects.groupby(["family", "operation", "set"], observed=True, sort=False):
+        rows.append(
+            {
+                "family": family,
+                "operation": operation,
+                "set": name,
+                "worlds": " ".join(sorted(part["world"].unique())),
+                "models": part["model"].nunique(),
+                "tasks": int(part["tasks"].max()),
+                "words": part["word"].nunique(),
+            }
+            | _slope(part, confidence)
+            | _moved(part, expected_sign(operation, name))
+        )
+    columns = [
+        "family",
+        "operation",
+        "set",
+        "worlds",
+        "models",
+        "tasks",
+        "words",
+        "slope",
+        "low",
+        "high",
+        "p",
+        "p_holm",
+    ]
+    table = pd.DataFrame(rows).reindex(columns=[*columns, "moved", "words_changed", "p_wilcoxon", "note"])
+    for _, part in table.groupby(["family", "operation"], sort=False):
+        table.loc[part.index, "p_holm"] = holm(part["p"].to_numpy(dtype=float))
+    return table
+
+
+def expected_sign(operation: str, name: str) -> int:
+    """Sign of the slope of effect on plural company if words follow their company.
+
+    Plural neurons taken away, words of plural company fall; singular ones taken away, they rise against the others;
+    doubling neurons does the opposite.
+    """
+    sign = -1 if name in ("plural", CONTRAST) else 1
+    return -sign if operation == "enhance" else sign
+
+
+def _slope(rows: pd.DataFrame, confidence: float) -> dict[str, Any]:
+    varied = rows.groupby("word", observed=True)["log_ratio"].agg(np.ptp) > 0
+    if varied.sum() < FEWEST:
+        return {"note": f"fewer than {FEWEST} words whose company differs: no test"}
+    data = rows.assign(word=rows["word"].astype(str), cluster=pd.factorize(rows["word"].astype(str))[0])
+    fit = smf.ols("log_change ~ C(word) + C(model) + log_ratio", data).fit(
+        cov_type="cluster", cov_kwds={"groups": data["cluster"]}, use_t=True
+    )
+    low, high = fit.conf_int(alpha=1 - confidence).loc["log_ratio"]
+    return {"slope": fit.params["log_ratio"], "low": low, "high": high, "p": fit.pvalues["log_ratio"], "note": ""}
+
+
+def _moved(rows: pd.DataFrame, sign: int) -> dict[str, Any]:
+    means = rows.groupby(["word", "world"], observed=True)[["log_ratio", "log_change"]].mean().unstack("world")
+    if not set(EXCHANGED) <= set(means.columns.get_level_values("world")):
+        return {}
+    before, after = EXCHANGED
+    company = means["log_ratio"][after] - means["log_ratio"][before]
+    along = (sign * (means["log_change"][after] - means["log_change"][before]) * np.sign(company))[company != 0]
+    p = stats.wilcoxon(along).pvalue if len(along) >= FEWEST else np.nan
+    return {"moved": int((along > 0).sum()), "words_changed": len(along), "p_wilcoxon": p}

@@ -1,0 +1,126 @@
+"""Suppression: what knowledge neurons do to words, tested, and held against the words' company."""
+
+SUPPRESSED = [model for model in STUDY.models if tasks_of(model, ["paradigms"])]
+IN_WORLDS = [model for model in SUPPRESSED if model in TRAINED and STUDY.corpora.source == "world"]
+SUPPRESSION = "results/suppression/{model}/{task}"
+
+
+def suppression_settings():
+    """What is changed, in which words, against how many random sets."""
+    random = STUDY.suppression.random
+    return (
+        entries(STUDY.suppression, "operations", "words")
+        | entries(STUDY.selection, "coarse", "share")
+        | entries(STUDY.tasks, "max_target_tokens")
+        | entries(STUDY.attribution, "batch_tokens")
+        | {"random_sets": random.sets, "random_prompts": random.prompts, "nearest": random.nearest}
+        | {"seed": STUDY.seed}
+    )
+
+
+def paradigms_of(wildcards, pattern):
+    """`pattern` for each paradigm that a model is asked."""
+    return [pattern.format(model=wildcards.model, task=task) for task in tasks_of(wildcards.model, ["paradigms"])]
+
+
+def counted_company(wildcards):
+    """Counts of the text that a model was trained on; nobody has them for a model from elsewhere."""
+    return f"results/corpora/{corpus_of(wildcards.model)}/cooccurrence.parquet" if wildcards.model in TRAINED else []
+
+
+rule suppress_neurons:
+    """Every studied word at every prompt, before and after each target's and number's neurons are changed."""
+    input:
+        model=model_files,
+        prompts="results/prompts/{model}/{task}.parquet",
+        attribution="results/localization/{model}/{task}.safetensors",
+    output:
+        effects=f"{SUPPRESSION}.effects.parquet",
+        controls=f"{SUPPRESSION}.controls.parquet",
+        sets=f"{SUPPRESSION}.sets.parquet",
+        words=f"{SUPPRESSION}.words.parquet",
+    log:
+        "results/logs/suppress_neurons/{model}/{task}.log",
+    conda:
+        "../../envs/models.yaml"
+    threads: 1
+    resources:
+        gpu=gpus,
+    params:
+        code=code("suppress_neurons"),
+        loading=loading,
+        settings=suppression_settings(),
+    script:
+        "../../scripts/suppress_neurons.py"
+
+
+rule test_suppression:
+    """All tests of one model: the published ones, careful ones, accuracy, and effect against company."""
+    input:
+        effects=lambda wildcards: paradigms_of(wildcards, f"{SUPPRESSION}.effects.parquet"),
+        controls=lambda wildcards: paradigms_of(wildcards, f"{SUPPRESSION}.controls.parquet"),
+        sets=lambda wildcards: paradigms_of(wildcards, f"{SUPPRESSION}.sets.parquet"),
+        words=lambda wildcards: paradigms_of(wildcards, f"{SUPPRESSION}.words.parquet"),
+        prompts=lambda wildcards: paradigms_of(wildcards, "results/prompts/{model}/{task}.parquet"),
+        cooccurrence=counted_company,
+    output:
+        tests="results/suppression/{model}.tests.parquet",
+        accuracy="results/suppression/{model}.accuracy.parquet",
+        company="results/suppression/{model}.company.parquet",
+        slopes="results/suppression/{model}.slopes.parquet",
+    log:
+        "results/logs/test_suppression/{model}.log",
+    conda:
+        "../../envs/statistics.yaml"
+    params:
+        code=code("test_suppression"),
+        tasks=lambda wildcards: tasks_of(wildcards.model, ["paradigms"]),
+        settings=entries(STUDY.suppression, "level")
+        | {"sample": STUDY.suppression.random.prompts, "sample_seed": STUDY.seed}
+        | STUDY.selection.bootstrap.model_dump(),
+    script:
+        "../../scripts/test_suppression.py"
+
+
+rule summarise_suppression:
+    input:
+        tests=expand("results/suppression/{model}.tests.parquet", model=SUPPRESSED),
+        accuracy=expand("results/suppression/{model}.accuracy.parquet", model=SUPPRESSED),
+        slopes=expand("results/suppression/{model}.slopes.parquet", model=SUPPRESSED),
+        published=own("resources/published.yaml"),
+    output:
+        suppression="results/tables/suppression.csv",
+        significance="results/tables/significance.csv",
+        accuracy="results/tables/accuracy.csv",
+        company="results/tables/company.csv",
+    log:
+        "results/logs/summarise_suppression.log",
+    conda:
+        "../../envs/statistics.yaml"
+    params:
+        code=code("summarise_suppression"),
+        families={name: STUDY.models[name].family for name in SUPPRESSED},
+    script:
+        "../../scripts/summarise_suppression.py"
+
+
+rule compare_variants:
+    """The experiment: words whose company was changed, in models trained anew."""
+    input:
+        company=expand("results/suppression/{model}.company.parquet", model=IN_WORLDS),
+    output:
+        table="results/tables/variants.csv",
+        effects="results/tables/variant_effects.csv",
+    log:
+        "results/logs/compare_variants.log",
+    conda:
+        "../../envs/statistics.yaml"
+    params:
+        code=code("compare_variants"),
+        models={
+            name: entries(STUDY.models[name], "family", "world") | {"seed": STUDY.models[name].train.seed}
+            for name in IN_WORLDS
+        },
+        confidence=STUDY.selection.bootstrap.confidence,
+    script:
+        "../../scripts/compare_variants.py"
