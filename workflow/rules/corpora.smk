@@ -101,6 +101,24 @@ rule make_corpus_text:
         "../../scripts/make_corpus_text.py"
 
 
+rule count_company:
+    """Number of the nouns that words keep company with in that text, in the form of a world's own counts."""
+    input:
+        text=f"{FETCHED}/text.txt",
+        paradigms=expand(f"{FETCHED}/paradigms/{{task}}.jsonl", task=STUDY.corpora.fetched.paradigms),
+    output:
+        cooccurrence=f"{FETCHED}/cooccurrence.parquet",
+    log:
+        "results/logs/count_company.log",
+    conda:
+        "../../envs/corpora.yaml"
+    params:
+        code=code("count_company"),
+        paradigms=STUDY.corpora.fetched.paradigms,
+    script:
+        "../../scripts/count_company.py"
+
+
 rule make_prompts:
     """The table of prompts of one task as one model's tokenizer sees it."""
     input:
