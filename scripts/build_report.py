@@ -11,6 +11,7 @@ from kn_thesis.report.overview import overview
 from kn_thesis.report.pages import Chapter, page
 
 TABLES = ("corpora", "examples", "models", "localization", "layers")
+TABLES += ("suppression", "significance", "accuracy", "company", "variants", "variant_effects")
 
 with logged(snakemake.log[0]):
     chapters = [Chapter(**chapter) for chapter in snakemake.params.chapters]
@@ -18,6 +19,7 @@ with logged(snakemake.log[0]):
         "corpora": snakemake.input.corpora_figure,
         "models": snakemake.input.models_figure,
         "localization": snakemake.input.layers_figure,
+        "suppression": snakemake.input.words_figure,
     }
     tables = {name: pd.read_csv(snakemake.input[name]) for name in TABLES}
     body = overview(chapters, tables, figures, snakemake.params.study)

@@ -9,9 +9,10 @@ from kn_thesis.report.style import save_figure, use_style
 with logged(snakemake.log[0]):
     tables = [pd.read_parquet(path) for path in snakemake.input.neurons]
     neurons = pd.concat([rows for rows in tables if len(rows)] or tables[:1], ignore_index=True)
+    layers, table = pd.read_csv(snakemake.input.layers), pd.read_csv(snakemake.input.table)
+    neurons, layers, table = (rows[rows["model"].isin(snakemake.params.shown)] for rows in (neurons, layers, table))
     out = snakemake.output
     use_style()
     save_figure(plot_determiner_neurons(neurons), out.determiner_svg, out.determiner_png)
-    layers = pd.read_csv(snakemake.input.layers)
     save_figure(plot_neurons_per_layer(layers), out.layers_svg, out.layers_png)
-    save_figure(plot_localization_by_task(pd.read_csv(snakemake.input.table)), out.tasks_svg, out.tasks_png)
+    save_figure(plot_localization_by_task(table), out.tasks_svg, out.tasks_png)

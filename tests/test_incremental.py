@@ -10,8 +10,12 @@ import pytest
 
 from tests.study import SMOKE, edit, planned_jobs
 
-AFTER_SELECTION = {"select_neurons", "summarise_localization", "plot_localization", "render_chapter", "build_report"}
-PAIRS = 7  # of a model and a task in the smoke study
+REPORT = {"render_chapter", "build_report"}
+AFTER_TESTS = {"summarise_suppression", "compare_variants", "plot_suppression"} | REPORT
+AFTER_SELECTION = {"select_neurons", "summarise_localization", "plot_localization"} | REPORT
+AFTER_ATTRIBUTION = AFTER_SELECTION | {"attribute_neurons", "suppress_neurons", "test_suppression"} | AFTER_TESTS
+PAIRS = 8  # of a model and a task in the smoke study
+PARADIGMS = 5  # of them about a paradigm
 
 
 @pytest.fixture
@@ -37,25 +41,47 @@ def test_comments_and_docstrings_are_no_change(study: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "first"),
+    "change",
     [
-        (lambda study: edit(study / SMOKE, "selection:\n", "selection:\n  coarse: 0.3\n"), "threshold"),
-        (lambda study: add_code(study, "localization/selection.py"), "selection code"),
+        lambda study: edit(study / SMOKE, "selection:\n", "selection:\n  coarse: 0.3\n"),
+        lambda study: add_code(study, "localization/selection.py"),
     ],
     ids=["threshold", "selection code"],
 )
-def test_selection_alone(study: Path, change: Callable[[Path], None], first: str) -> None:
+def test_selection_attributes_nothing_anew(study: Path, change: Callable[[Path], None]) -> None:
     change(study)
     jobs = planned_jobs(study)
-    assert jobs["select_neurons"] == PAIRS
-    assert set(jobs) <= AFTER_SELECTION, first
+    assert jobs["select_neurons"] == PAIRS and jobs["suppress_neurons"] == PARADIGMS
+    assert set(jobs) <= AFTER_ATTRIBUTION - {"attribute_neurons"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda study: edit(study / SMOKE, "suppression:\n", "suppression:\n  level: 0.01\n"),
+        lambda study: add_code(study, "suppression/statistics.py"),
+    ],
+    ids=["level", "code of the tests"],
+)
+def test_tests_suppress_nothing_anew(study: Path, change: Callable[[Path], None]) -> None:
+    change(study)
+    jobs = planned_jobs(study)
+    assert jobs["test_suppression"] == 4
+    assert set(jobs) <= AFTER_TESTS | {"test_suppression"}
+
+
+def test_other_words_are_suppressed_anew_and_nothing_before(study: Path) -> None:
+    edit(study / SMOKE, "suppression:\n", "suppression:\n  words: {plural: [these], singular: [this]}\n")
+    jobs = planned_jobs(study)
+    assert jobs["suppress_neurons"] == PARADIGMS
+    assert set(jobs) <= AFTER_TESTS | {"suppress_neurons", "test_suppression"}
 
 
 def test_attribution_code_leaves_corpora_and_training_alone(study: Path) -> None:
     add_code(study, "localization/attribution.py")
     jobs = planned_jobs(study)
     assert jobs["attribute_neurons"] == PAIRS
-    assert set(jobs) <= AFTER_SELECTION | {"attribute_neurons"}
+    assert set(jobs) <= AFTER_ATTRIBUTION
 
 
 def test_a_notebook_renders_its_chapter_only(study: Path) -> None:
@@ -67,7 +93,7 @@ def test_training_settings_of_one_model_leave_the_others_alone(study: Path) -> N
     edit(study / SMOKE, "  llama:\n    family: llama\n    device: cpu\n    train: *train",
          "  llama:\n    family: llama\n    device: cpu\n    train: {<<: *train, seed: 2}")  # fmt: skip
     jobs = planned_jobs(study)
-    assert jobs["train_model"] == jobs["evaluate_model"] == 1
+    assert jobs["train_model"] == jobs["evaluate_model"] == jobs["suppress_neurons"] == 1
     assert jobs["attribute_neurons"] == jobs["select_neurons"] == jobs["make_prompts"] == 2
     assert not jobs["make_world"]
 
@@ -75,7 +101,8 @@ def test_training_settings_of_one_model_leave_the_others_alone(study: Path) -> N
 def test_a_new_paradigm_runs_only_its_own_jobs(study: Path) -> None:
     edit(study / SMOKE, "  relations:\n", "    - anaphor_number_agreement\n  relations:\n")
     jobs = planned_jobs(study)
-    assert jobs["make_prompts"] == jobs["attribute_neurons"] == jobs["select_neurons"] == 3
+    for rule in ("make_prompts", "attribute_neurons", "select_neurons", "suppress_neurons"):
+        assert jobs[rule] == 3, rule
     # Each model answers the new task with the others: its evaluation is one file.
     assert jobs["evaluate_model"] == 3
     assert not jobs["make_world"] and not jobs["train_model"]

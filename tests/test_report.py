@@ -19,6 +19,10 @@ CHAPTERS = {
         ["localization_by_task", "neurons_per_layer", "determiner_neurons"],
         ["localization", "layers"],
     ),
+    "suppression": (
+        ["suppression_words", "suppression_accuracy", "suppression_company", "suppression_variants"],
+        ["suppression", "significance", "accuracy", "company", "variants"],
+    ),
 }
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "

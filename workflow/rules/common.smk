@@ -41,6 +41,9 @@ STUDY = read_study()
 
 TRAINED = [name for name, model in STUDY.models.items() if model.train]
 FOUND = [name for name, model in STUDY.models.items() if not model.train]
+# Figures with a panel per model show one trained model per family: the others differ in their world or seed alone.
+FIRST_TRAINED = {STUDY.models[name].family: name for name in reversed(TRAINED)}
+FIRST_OF_FAMILY = [name for name in STUDY.models if name in FOUND or name in FIRST_TRAINED.values()]
 
 # Where files come from, and how patiently, says nothing of what is in them: it is no parameter of a result.
 MIRROR = os.getenv("KN_MIRROR") or STUDY.corpora.mirror or ""

@@ -78,5 +78,6 @@ rule plot_localization:
         "../../envs/statistics.yaml"
     params:
         code=code("plot_localization"),
+        shown=FIRST_OF_FAMILY,
     script:
         "../../scripts/plot_localization.py"

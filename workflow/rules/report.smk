@@ -16,6 +16,11 @@ CHAPTERS = [
         "title": "Localization",
         "summary": "Which MLP neurons carry determiner-noun agreement, and which carry facts.",
     },
+    {
+        "name": "suppression",
+        "title": "Suppression",
+        "summary": "What happens to words when these neurons are taken away, and whether it follows the words' company.",
+    },
 ]
 
 # What a chapter's notebook reads: each name is one of its parameters.
@@ -35,6 +40,18 @@ CHAPTER_INPUTS = {
         "determiners_figure": "results/figures/determiner_neurons.svg",
         "layers_figure": "results/figures/neurons_per_layer.svg",
         "tasks_figure": "results/figures/localization_by_task.svg",
+    },
+    "suppression": {
+        "suppression_table": "results/tables/suppression.csv",
+        "significance_table": "results/tables/significance.csv",
+        "accuracy_table": "results/tables/accuracy.csv",
+        "company_table": "results/tables/company.csv",
+        "variants_table": "results/tables/variants.csv",
+        "variant_effects_table": "results/tables/variant_effects.csv",
+        "words_figure": "results/figures/suppression_words.svg",
+        "company_figure": "results/figures/suppression_company.svg",
+        "accuracy_figure": "results/figures/suppression_accuracy.svg",
+        "variants_figure": "results/figures/suppression_variants.svg",
     },
 }
 
@@ -73,10 +90,17 @@ rule build_report:
         models="results/tables/models.csv",
         localization="results/tables/localization.csv",
         layers="results/tables/layers.csv",
+        suppression="results/tables/suppression.csv",
+        significance="results/tables/significance.csv",
+        accuracy="results/tables/accuracy.csv",
+        company="results/tables/company.csv",
+        variants="results/tables/variants.csv",
+        variant_effects="results/tables/variant_effects.csv",
         corpora="results/tables/corpora.csv",
         examples="results/tables/examples.csv",
         models_figure="results/figures/models.svg",
         layers_figure="results/figures/neurons_per_layer.svg",
+        words_figure="results/figures/suppression_words.svg",
         corpora_figure="results/figures/corpora.svg",
         template=own("workflow/report/page.html.j2"),
     output:

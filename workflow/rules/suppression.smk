@@ -124,3 +124,26 @@ rule compare_variants:
         confidence=STUDY.selection.bootstrap.confidence,
     script:
         "../../scripts/compare_variants.py"
+
+
+rule plot_suppression:
+    input:
+        suppression="results/tables/suppression.csv",
+        company="results/tables/company.csv",
+        accuracy="results/tables/accuracy.csv",
+        variants="results/tables/variants.csv",
+        effects="results/tables/variant_effects.csv",
+    output:
+        **figure("suppression_words", "suppression", "words_"),
+        **figure("suppression_company", "suppression", "company_"),
+        **figure("suppression_accuracy", "suppression", "accuracy_"),
+        **figure("suppression_variants", "suppression", "variants_"),
+    log:
+        "results/logs/plot_suppression.log",
+    conda:
+        "../../envs/statistics.yaml"
+    params:
+        code=code("plot_suppression"),
+        shown=FIRST_OF_FAMILY,
+    script:
+        "../../scripts/plot_suppression.py"

@@ -13,6 +13,7 @@ import pandas as pd
 
 from kn_thesis.report.pages import Chapter
 from kn_thesis.report.show import figure_html, table_html
+from kn_thesis.suppression.findings import say_accuracy, say_significance
 
 PACKAGES = ("snakemake", "torch", "transformers", "datasets", "tokenizers", "pandas", "numpy", "scipy", "statsmodels")
 
@@ -58,7 +59,7 @@ def _versions() -> list[tuple[str, str]]:
 
 
 def _findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
-    """One sentence per chapter: corpora, models, localization."""
+    """A sentence or two per chapter: corpora, models, localization, suppression."""
     corpora, models, localization = tables["corpora"], tables["models"], tables["localization"]
     kept = corpora[corpora["reason"] == "kept"]["count"].sum()
     ends = models.loc[models["accuracy"].idxmin()]
@@ -75,6 +76,7 @@ def _findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
         f"{models['model'].nunique()} models answer {models['n'].sum():,} prompts. The lowest accuracy is "
         f"{ends['accuracy']:.1%} ({ends['model']} on {ends['task']}, {ends['split']}).",
         f"Medians over models and tasks: {compared}.",
+        f"{say_significance(tables['significance'])} {say_accuracy(tables['accuracy'])}",
     ]
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from statsmodels.stats.contingency_tables import mcnemar
 
 from kn_thesis.models.summary import wilson
-from kn_thesis.suppression.sets import FORMS, NUMBERS, OWN
+from kn_thesis.suppression.names import FORMS, NUMBERS, OWN
 from kn_thesis.suppression.statistics import FEWEST
 
 COLUMNS = [

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 import statsmodels.api as sm
 
-from kn_thesis.suppression.sets import NUMBERS
+from kn_thesis.suppression.names import CONTRAST, NUMBERS
 from kn_thesis.suppression.statistics import FEWEST, holm
 
-CONTRAST = "plural − singular"  # effect of the plural set less that of the singular one, at each prompt and word
 WORDS = {"all": ("plural", "singular", "biased", "neutral"), "without number": ("biased", "neutral")}
 
 

@@ -12,8 +12,9 @@ import pandas as pd
 
 from kn_thesis.corpora.gaps import Encoded
 from kn_thesis.models.evaluate import with_target
+from kn_thesis.suppression.names import FORMS, NUMBERS, OWN
 from kn_thesis.suppression.restart import Change, changed_answers, mean_activations
-from kn_thesis.suppression.sets import FORMS, NUMBERS, OWN, NeuronSet, control_sample, random_sets, selected_sets
+from kn_thesis.suppression.sets import NeuronSet, control_sample, random_sets, selected_sets
 from kn_thesis.suppression.words import Questions, ask
 
 if TYPE_CHECKING:

@@ -9,12 +9,7 @@ import numpy as np
 
 from kn_thesis.corpora.rank import rank
 from kn_thesis.localization.selection import select_neurons
-
-NUMBERS = ("singular", "plural")
-SHARED = "shared"  # by both numbers
-# Each prompt's own words: where the task has both numbers, and elsewhere.
-FORMS = {number: f"({number} form)" for number in NUMBERS}
-OWN = {"target": "(target)", "foil": "(foil)"}
+from kn_thesis.suppression.names import NUMBERS, SHARED
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pandas as pd
 import statsmodels.formula.api as smf
 from scipy import stats
 
-from kn_thesis.suppression.company import CONTRAST
+from kn_thesis.suppression.names import expected_sign
 from kn_thesis.suppression.statistics import FEWEST, holm
 
 EXCHANGED = ("baseline", "swapped")  # worlds whose difference in company is the largest
@@ -92,16 +92,6 @@ def variant_tests(effects: pd.DataFrame, confidence: float = 0.95) -> pd.DataFra
     for _, part in table.groupby(["family", "operation"], sort=False):
         table.loc[part.index, "p_holm"] = holm(part["p"].to_numpy(dtype=float))
     return table
-
-
-def expected_sign(operation: str, name: str) -> int:
-    """Sign of the slope of effect on plural company if words follow their company.
-
-    Plural neurons taken away, words of plural company fall; singular ones taken away, they rise against the others;
-    doubling neurons does the opposite.
-    """
-    sign = -1 if name in ("plural", CONTRAST) else 1
-    return -sign if operation == "enhance" else sign
 
 
 def _slope(rows: pd.DataFrame, confidence: float) -> dict[str, Any]:
