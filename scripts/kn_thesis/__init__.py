@@ -5,6 +5,7 @@ import kn_thesis
 model = kn_thesis.load_model("results/models/bert")
 attribution = kn_thesis.attribute(model, ["___ old kings smile."], ["these"])
 neurons = kn_thesis.select_neurons(attribution.scores, ["these"])
+changes = kn_thesis.suppress(model, ["___ old kings smile."], neurons, ["these", "this", "scattered"])
 """
 
 from typing import Any
@@ -18,9 +19,10 @@ _WHERE = {
     "attribute": "kn_thesis.localization.attribution",
     "load_model": "kn_thesis.models.load",
     "select_neurons": "kn_thesis.localization.selection",
+    "suppress": "kn_thesis.suppression.library",
 }
 
-__all__ = ["Attribution", "UserError", "attribute", "load_model", "select_neurons"]
+__all__ = ["Attribution", "UserError", "attribute", "load_model", "select_neurons", "suppress"]
 
 
 def __getattr__(name: str) -> Any:
