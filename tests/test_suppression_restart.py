@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -142,3 +146,16 @@ def test_the_model_is_left_as_it_was(family: str) -> None:
     before = {name: weight.clone() for name, weight in model.module.state_dict().items()}
     changed_answers(model, readings_of(model), changes_of(model), means_of(model))
     assert all(torch.equal(before[name], weight) for name, weight in model.module.state_dict().items())
+
+
+def test_the_benchmark_agrees_on_small_models(tmp_path: Path) -> None:
+    script, file = Path(__file__).parents[1] / "scripts/bench_suppression.py", tmp_path / "bench.csv"
+    command = [sys.executable, script, "--quick", "--threads", "1", "--models", "bert", "llama", "--output", file]
+    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout
+    rows = list(csv.DictReader(file.open(encoding="utf-8")))
+    assert {(row["model"], row["sets"]) for row in rows if row["measure"] == "difference"} == {
+        (model, sets) for model in ("bert", "llama") for sets in ("published", "all")
+    }
+    assert all(0 < float(row["value"]) < 1e-4 for row in rows if row["measure"] == "difference")
+    assert all(float(row["answers_per_second"]) > 0 for row in rows if row["algorithm"])
