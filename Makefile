@@ -19,6 +19,7 @@ test: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python scripts/bench_localization.py $(ARGS)
+	$(BIN)/python scripts/bench_suppression.py $(ARGS)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -9,28 +9,18 @@ or agreement under the same quadrature. `--quick` takes small models and checks 
 
 from __future__ import annotations
 
-import argparse
-import csv
-import os
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]
-
-from kn_thesis.corpora.gaps import Encoded  # noqa: E402
-from kn_thesis.files import whole_file  # noqa: E402
-from kn_thesis.localization.attribution import attribute  # noqa: E402
-from kn_thesis.localization.quadrature import quadrature_rule  # noqa: E402
-from kn_thesis.models.families import FAMILIES  # noqa: E402
-from tests.reference_attribution import reference_attribution  # noqa: E402
+from bench_models import asked, concluded, measured, random_model
+from kn_thesis.corpora.gaps import Encoded
+from kn_thesis.localization.attribution import attribute
+from kn_thesis.localization.quadrature import quadrature_rule
+from tests.reference_attribution import reference_attribution
 
 BOUNDS = {"bert": 8.0, "gpt2": 20.0}  # times faster, at least
 AGREEMENT = 1e-5  # of the largest score
@@ -41,25 +31,10 @@ COLUMNS = ("model", "part", "algorithm", "layers", "tokens", "prompts", "seconds
 
 def main() -> int:
     """Run everything, print a table, write the CSV; 1 when a bound is missed."""
-    parser = argparse.ArgumentParser(description="Plain attribution against ours on random models.")
-    parser.add_argument("--quick", action="store_true", help="small models; agreement and error, no bound on speed")
-    parser.add_argument("--models", nargs="+", choices=list(FAMILIES), default=list(FAMILIES))
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="torch threads (default: all cores)")
-    parser.add_argument("--output", type=Path, default=ROOT / "results/bench/localization.csv")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    arguments = asked("Plain attribution against ours on random models.", "localization")
     rows: list[dict[str, object]] = []
     missed = [line for family in arguments.models for line in bench(family, arguments.quick, rows)]
-    with whole_file(arguments.output) as path, path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-    print(
-        f"{len(rows)} measurements in {arguments.output}; {torch.get_num_threads()} threads, torch {torch.__version__}"
-    )
-    for line in missed:
-        print(f"MISSED: {line}")
-    return 1 if missed else 0
+    return concluded(rows, COLUMNS, missed, arguments.output)
 
 
 def bench(family: str, quick: bool, rows: list[dict[str, object]]) -> list[str]:
@@ -133,46 +108,6 @@ def bench(family: str, quick: bool, rows: list[dict[str, object]]) -> list[str]:
     return missed
 
 
-def random_model(family: str, quick: bool, layers: int | None = None) -> SimpleNamespace:
-    """A model of the shape of bert-base, gpt2 or a small LLaMA with random weights, as `attribute` takes it.
-
-    Matrices are larger than at the usual start, and the output matrix larger still: fresh models answer nearly at
-    random and their probability is nearly linear in any activation, so that every quadrature would be right.
-    """
-    from transformers import BertConfig, GPT2Config, LlamaConfig
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    deep, wide, heads = (layers or 4, 128, 4) if quick else (layers or (8 if family == "llama" else 12), 768, 12)
-    config: Any
-    if family == "bert":
-        config = BertConfig(
-            num_hidden_layers=deep, hidden_size=wide, num_attention_heads=heads, intermediate_size=4 * wide
-        )
-    elif family == "gpt2":
-        config = GPT2Config(n_layer=deep, n_embd=wide, n_head=heads)
-    else:
-        config = LlamaConfig(
-            num_hidden_layers=deep,
-            hidden_size=wide,
-            num_attention_heads=heads,
-            num_key_value_heads=heads // 2,
-            intermediate_size=wide * 8 // 3,
-        )
-    config.tie_word_embeddings = False
-    torch.manual_seed(0)
-    module = FAMILIES[family].model_class()(config).eval().requires_grad_(False)
-    output = module.get_output_embeddings().weight
-    for name, weight in module.named_parameters():
-        if weight is output:
-            weight.mul_(5)
-        elif weight.dim() == 2 and "embed" not in name and ".wte" not in name and ".wpe" not in name:
-            weight.mul_(2)
-    return SimpleNamespace(
-        module=module, adapter=FAMILIES[family].adapter(module), tokenizer=None, device=torch.device("cpu")
-    )
-
-
 def random_prompts(model: SimpleNamespace, tokens: int, count: int) -> list[Encoded]:
     """Prompts of random tokens; the target is what the model would say, as in a study of what it knows."""
     random = np.random.default_rng(tokens)
@@ -188,20 +123,6 @@ def plainly(model: SimpleNamespace, prompt: Encoded) -> np.ndarray:
     return reference_attribution(model.module, prompt.input_ids, prompt.gap, prompt.target_ids, *rule, baseline=False)[
         0
     ]
-
-
-def measured(work: Callable[[], Any]) -> tuple[float, float, Any]:
-    """Seconds, the process's peak memory meanwhile (MiB, model included; Linux, else nan), and the result."""
-    peak = Path("/proc/self/clear_refs")
-    if peak.exists():
-        peak.write_text("5")
-    start = time.perf_counter()
-    result = work()
-    seconds = time.perf_counter() - start
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    mib = next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), float("nan"))
-    return seconds, mib, result
 
 
 if __name__ == "__main__":

@@ -1,5 +1,3 @@
-import types
-
 import numpy as np
 import pytest
 import torch
@@ -10,30 +8,7 @@ from kn_thesis.localization.quadrature import quadrature_rule
 from kn_thesis.localization.results import Attribution
 from kn_thesis.models.families import FAMILIES, family_named
 from tests.reference_attribution import reference_attribution
-
-WORDS = 40
-
-
-def config_of(family, **changes):
-    from transformers import BertConfig, GPT2Config, LlamaConfig
-
-    special = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
-    if family == "gpt2":
-        shape = {"n_embd": 16, "n_layer": 3, "n_head": 4, "n_inner": 24, "n_positions": 16}
-        return GPT2Config(vocab_size=WORDS, **shape, **special, **changes)
-    shape = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 24}
-    shape |= {"vocab_size": WORDS, "max_position_embeddings": 16}
-    return (BertConfig if family == "bert" else LlamaConfig)(**(shape | special | changes))
-
-
-def model_of(family, dtype=torch.float64, **changes):
-    torch.manual_seed(3)
-    module = FAMILIES[family].model_class()(config_of(family, **changes)).to(dtype).eval().requires_grad_(False)
-    for weight in module.parameters():
-        # Far from the usual start, so that biases, norms and curvature matter.
-        weight.add_(torch.randn_like(weight) * (0.35 if weight.dim() > 1 else 0.2))
-    adapter = FAMILIES[family].adapter(module)
-    return types.SimpleNamespace(module=module, adapter=adapter, tokenizer=None, device=torch.device("cpu"))
+from tests.tiny_models import WORDS, model_of
 
 
 def prompt_of(family, tokens, target, seed=0):

@@ -1,0 +1,132 @@
+"""Benchmark of suppression: the plain algorithm against ours on random models of real shapes, in one run.
+
+    python scripts/bench_suppression.py [--quick] [--models bert gpt2 llama] [--threads 2] [--output FILE]
+
+The plain algorithm is the one public code runs (tests/reference_suppression.py): one prompt and one set of neurons at
+a time, one row through the whole model, and the untouched model once per prompt. It is timed on one prompt and some of
+the sets. Sets lie in the upper quarter of the layers, as the published determiner neurons do ("published"), or
+anywhere ("all"). Exit code 1 when a bound is missed: the speed-up, or agreement. `--quick` takes small models and
+checks agreement alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+import numpy as np
+
+from bench_models import asked, concluded, measured, random_model
+from kn_thesis.suppression.restart import OPERATIONS, Change, Reading, changed_answers
+from tests.reference_suppression import plain_answers
+
+BOUNDS = {("bert", "published"): 10.0, ("bert", "all"): 10.0}  # times faster, at least
+AGREEMENT = 1e-4  # nats, or of a log-probability beyond 1 nat
+WORDS, PROMPTS, SETS, NEURONS = 36, 8, 24, 3
+SOME = 8  # sets that the plain algorithm is timed on
+LENGTHS = (8, 16)
+COLUMNS = (
+    *("model", "sets", "algorithm", "tokens", "prompts", "changes"),
+    *("answers_per_second", "peak_mib", "measure", "value"),
+)
+
+
+def main() -> int:
+    """Run everything, print a table, write the CSV; 1 when a bound is missed."""
+    arguments = asked("Plain suppression against ours on random models.", "suppression")
+    rows: list[dict[str, object]] = []
+    missed = [line for family in arguments.models for line in bench(family, arguments.quick, rows)]
+    return concluded(rows, COLUMNS, missed, arguments.output)
+
+
+def bench(family: str, quick: bool, rows: list[dict[str, object]]) -> list[str]:
+    """Measure one family, append to `rows`, print; returns the bounds that are missed."""
+    model = random_model(family, quick)
+    layers = model.adapter.layers
+    print(f"{family}: {layers} layers of {model.adapter.width} neurons, {model.adapter.vocabulary} tokens")
+    print(
+        f"  {'sets':<11}{'algorithm':<11}{'tokens':>6}{'prompts':>9}{'changes':>9}{'answers a s':>13}{'peak MiB':>10}"
+    )
+    missed = []
+    for placement, lowest in (("published", layers - max(1, layers // 4)), ("all", 0)):
+        changes = random_changes(model, lowest)
+        changed_answers(model, random_readings(model, 8)[:1], changes, means_of(model))  # the first call is slower
+        seconds, difference = {"plain": 0.0, "ours": 0.0}, 0.0
+        for length in LENGTHS:
+            readings = random_readings(model, length)
+            answers = {}
+            for algorithm, asked_now, tried in (("plain", readings[:1], changes[:SOME]), ("ours", readings, changes)):
+                spent, peak, answers[algorithm] = cost(algorithm, model, asked_now, tried)
+                seconds[algorithm] += spent
+                row = {"model": family, "sets": placement, "algorithm": algorithm, "tokens": length}
+                row |= {"prompts": len(asked_now), "changes": len(tried)}
+                row |= {"answers_per_second": round(WORDS * SETS / spent), "peak_mib": round(peak)}
+                rows.append(row)
+                print(
+                    f"  {placement:<11}{algorithm:<11}{length:>6}{len(asked_now):>9}{len(tried):>9}"
+                    f"{row['answers_per_second']:>13}{row['peak_mib']:>10}",
+                    flush=True,
+                )
+            off = np.abs(answers["ours"][:, :SOME] - answers["plain"]) / np.maximum(1, np.abs(answers["plain"]))
+            difference = max(difference, float(off.max()))
+        speed = seconds["plain"] / seconds["ours"]
+        bound = None if quick else BOUNDS.get((family, placement))
+        for measure, value in (("speed-up", speed), ("difference", difference)):
+            rows.append({"model": family, "sets": placement, "measure": measure, "value": f"{value:.4g}"})
+        print(f"  speed-up, {LENGTHS} tokens together: {speed:.1f} times (at least: {bound})")
+        print(f"  log-probabilities differ from the plain ones by {difference:.1e}", flush=True)
+        if bound and speed < bound:
+            missed.append(f"{family}, sets in {placement} layers: {speed:.1f} times faster, not {bound:g}")
+        if not difference <= AGREEMENT:
+            missed.append(f"{family}, sets in {placement} layers: differs from the plain algorithm by {difference:.1e}")
+    print()
+    return missed
+
+
+def cost(
+    algorithm: str, model: SimpleNamespace, readings: Sequence[Reading], changes: Sequence[Change]
+) -> tuple[float, float, np.ndarray]:
+    """Seconds a prompt under all sets, peak memory (MiB), and the first prompt's answers (words, changes).
+
+    The fastest of several times, as other work on the machine only adds to them.
+    """
+    means = means_of(model)
+    if algorithm == "ours":
+        runs = [measured(lambda: changed_answers(model, readings, changes, means)[1][0]) for _ in range(3)]
+        return min(run[0] for run in runs) / len(readings), runs[0][1], runs[0][2]
+    runs = [measured(lambda one=one: plainly(model, readings[0], one, means)) for one in (None, *changes)]
+    answers = np.stack([run[2] for run in runs[1:]], axis=1)
+    return min(run[0] for run in runs) * (1 + SETS), runs[0][1], answers
+
+
+def plainly(model: SimpleNamespace, reading: Reading, change: Change | None, means: np.ndarray) -> np.ndarray:
+    """Answers (words,) of the plain algorithm."""
+    changed = (change.layer, change.neuron, change.operation, means) if change else ()
+    return plain_answers(model.module, reading.input_ids, reading.gap, reading.asked, *changed)
+
+
+def random_readings(model: SimpleNamespace, tokens: int) -> list[Reading]:
+    """Prompts of random tokens, each asked for random words."""
+    random = np.random.default_rng(tokens)
+    gap = tokens - 1 if model.adapter.objective == "causal" else tokens // 2
+    ids = random.integers(1000, min(30_000, model.adapter.vocabulary), size=(PROMPTS, tokens + WORDS))
+    return [Reading(tuple(row[:tokens]), gap, tuple(row[tokens:])) for row in ids.tolist()]
+
+
+def random_changes(model: SimpleNamespace, lowest: int) -> list[Change]:
+    """Sets of random neurons from layer `lowest` on, under each operation in turn."""
+    random = np.random.default_rng(lowest)
+    layers = np.sort(random.integers(lowest, model.adapter.layers, size=(SETS, NEURONS)), axis=1)
+    neurons = random.integers(model.adapter.width, size=(SETS, NEURONS))
+    operations = list(OPERATIONS) * SETS
+    return [Change(*change) for change in zip(layers, neurons, operations, strict=False)]
+
+
+def means_of(model: SimpleNamespace) -> np.ndarray:
+    """Something to set neurons to."""
+    return np.random.default_rng(2).normal(size=(model.adapter.layers, model.adapter.width))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

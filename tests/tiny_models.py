@@ -1,0 +1,36 @@
+"""Tiny random models of each family, far from the usual start."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from kn_thesis.models.families import FAMILIES
+
+WORDS = 40
+
+
+def config_of(family: str, **changes: Any) -> Any:
+    """Three layers of 24 neurons; `changes` are the configuration's own names."""
+    from transformers import BertConfig, GPT2Config, LlamaConfig
+
+    special = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0, "vocab_size": WORDS}
+    if family == "gpt2":
+        shape = {"n_embd": 16, "n_layer": 3, "n_head": 4, "n_inner": 24, "n_positions": 16}
+        return GPT2Config(**(shape | special | changes))
+    shape = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 24}
+    shape |= {"max_position_embeddings": 16}
+    return (BertConfig if family == "bert" else LlamaConfig)(**(shape | special | changes))
+
+
+def model_of(family: str, dtype: torch.dtype = torch.float64, **changes: Any) -> SimpleNamespace:
+    """A random model as the methods take it, with no tokenizer."""
+    torch.manual_seed(3)
+    module = FAMILIES[family].model_class()(config_of(family, **changes)).to(dtype).eval().requires_grad_(False)
+    for weight in module.parameters():
+        # Far from the usual start, so that biases, norms and curvature matter.
+        weight.add_(torch.randn_like(weight) * (0.35 if weight.dim() > 1 else 0.2))
+    adapter = FAMILIES[family].adapter(module)
+    return SimpleNamespace(module=module, adapter=adapter, tokenizer=None, device=torch.device("cpu"))
