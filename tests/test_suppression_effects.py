@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from kn_thesis.corpora.gaps import CannotExpress, Encoded
-from kn_thesis.corpora.split import rank
+from kn_thesis.corpora.rank import rank
 from kn_thesis.models.families import FAMILIES
 from kn_thesis.models.load import Model, load_model
 from kn_thesis.models.tokenization import save_tokenizer, train_tokenizer

@@ -32,7 +32,7 @@ def suppress(
         returns; they are changed together. operation: "erase" (set to 0), "enhance" (doubled) or "mean" (set to their
         mean at the gap over `prompts`). A word of several tokens is scored by their product, teacher-forced.
     Returns one row per prompt and word: prompt, word, before, after (probabilities), log_change (nats) and reason, why
-    the tokenizer cannot put the word there (then the numbers are nan), else "". Raises UserError for what cannot be used.
+    the tokenizer cannot put the word there (then the numbers are nan), else "". Raises UserError for bad input.
     """
     for name, listed in (("prompts", prompts), ("words", words)):
         if isinstance(listed, str) or not len(listed):
