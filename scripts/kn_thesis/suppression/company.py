@@ -93,7 +93,10 @@ def _mixed(rows: pd.DataFrame, confidence: float) -> dict[str, object]:
     x = sm.add_constant(rows["log_ratio"].to_numpy())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a random intercept of no variance is on the boundary: the slope is OLS's then
-        fit = sm.MixedLM(rows["log_change"].to_numpy(), x, groups=rows["prompt"].to_numpy()).fit(reml=True)
+        try:
+            fit = sm.MixedLM(rows["log_change"].to_numpy(), x, groups=rows["prompt"].to_numpy()).fit(reml=True)
+        except np.linalg.LinAlgError:  # effects that hardly vary leave nothing to fit
+            return {"prompts": prompts, "note": "the mixed model cannot be fitted"}
     low, high = fit.conf_int(alpha=1 - confidence)[1]
     return {
         "prompts": prompts,
