@@ -9,7 +9,7 @@ from kn_thesis.suppression.company import corrected
 from kn_thesis.suppression.summary import gathered, shown_tests, significance_table
 
 with logged(snakemake.log[0]):
-    models, source = list(snakemake.params.families), snakemake.input
+    models, source = list(snakemake.params.models), snakemake.input
     tests, accuracy, slopes = (
         gathered(dict(zip(models, source[name], strict=True))) for name in ("tests", "accuracy", "slopes")
     )

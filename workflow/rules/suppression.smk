@@ -99,7 +99,9 @@ rule summarise_suppression:
         "../../envs/statistics.yaml"
     params:
         code=code("summarise_suppression"),
-        families={name: STUDY.models[name].family for name in SUPPRESSED},
+        models=SUPPRESSED,
+        # What was published is of models in no world of ours: it stands beside one model per family.
+        families={name: STUDY.models[name].family for name in FIRST_OF_FAMILY},
     script:
         "../../scripts/summarise_suppression.py"
 

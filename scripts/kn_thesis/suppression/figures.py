@@ -20,9 +20,21 @@ LABELS = {"singular": "singular", "plural": "plural", "biased": "number-biased",
 WORLD_MARKERS = {"baseline": "o", "flat": "s", "swapped": "D"}
 
 
-def shown_task(tasks: Sequence[str]) -> str:
-    """The paradigm that stands for a model in figures: where the determiner is the target, or the noun, or any."""
-    return next((task for task in (DETERMINER_TASK, NOUN_TASK) if task in tasks), tasks[0])
+def shown_task(tests: pd.DataFrame) -> str:
+    """The paradigm that stands for a model in figures: where the determiner is the target, or the noun, or any.
+
+    `tests` are the model's rows for one operation; a paradigm in which both numbers have neurons goes before one in
+    which one of them has.
+    """
+    found = tests[tests["neurons"] > 0].groupby("task", sort=False)["set"].nunique()
+    tasks = [
+        DETERMINER_TASK,
+        NOUN_TASK,
+        *(task for task in found.index if task.startswith("determiner_")),
+        *found.index,
+    ]
+    there = [task for task in dict.fromkeys(tasks) if task in found.index]
+    return max(there, key=lambda task: found[task]) if there else tests["task"].iloc[0]
 
 
 def plot_words(tests: pd.DataFrame, operation: str = "erase") -> Figure:
@@ -42,14 +54,14 @@ def plot_words(tests: pd.DataFrame, operation: str = "erase") -> Figure:
     )
     for line, model in zip(axes, models, strict=True):
         mine = rows[rows["model"] == model]
-        task = shown_task(list(dict.fromkeys(mine["task"])))
+        task = shown_task(mine)
         for axis, number in zip(line, NUMBERS, strict=True):
             part = mine[(mine["task"] == task) & (mine["set"] == number)].set_index("word").reindex(words)
             neurons = int(part["neurons"].max()) if part["neurons"].notna().any() else 0
             axis.set_title(f"{model}: {neurons} {number} neuron{'' if neurons == 1 else 's'} off", fontsize=12)
             _bars(axis, part, words)
         line[0].set_ylabel("change of log P (nats)", fontsize=10)
-        line[0].text(0.0, -0.04, task, transform=line[0].transAxes, fontsize=8, color="#777777", va="top")
+        line[0].set_title(task, fontsize=8, color="#777777", fontweight="normal", loc="right")
     for axis in axes[-1]:
         axis.set_xticks(range(len(words)), words, rotation=60, ha="right", fontsize=9)
     figure.legend(handles=_legend(), loc="outside lower center", ncols=4, frameon=False, fontsize=10)
@@ -104,7 +116,7 @@ def plot_company(tests: pd.DataFrame, slopes: pd.DataFrame, operation: str = "er
     )
     for column, model in enumerate(models):
         mine = rows[rows["model"] == model]
-        task = shown_task(list(dict.fromkeys(mine["task"])))
+        task = shown_task(mine)
         for axis, number in zip(axes[:, column], NUMBERS, strict=True):
             part = mine[(mine["task"] == task) & (mine["set"] == number)]
             axis.axhline(0, color="#bbbbbb", linewidth=0.8)

@@ -7,16 +7,18 @@ import pandas as pd
 from kn_thesis.suppression.names import CONTRAST, NUMBERS, expected_sign
 
 GROUPS = ("singular", "plural", "biased", "neutral")
+FITS = 1e-3  # mean probability from which a word is taken to fit a paradigm's gap
 
 
 def direction_table(tests: pd.DataFrame, operation: str = "erase") -> pd.DataFrame:
     """Which way each group of words goes under a number's neurons: a row per model, set and word_group.
 
-    From suppression.csv. tasks with such neurons, words tested over all of them, mean log_change, and how many go down
-    and up as published (p < 0.05 of the unpaired test) and in our sense (beyond chance and random sets).
+    From suppression.csv, over the words that fit the gap (probability before of at least `FITS`), each prompt's own
+    forms among them. tasks with such neurons, words tested over all of them, mean log_change, and how many go down and
+    up as published (p < 0.05 of the unpaired test) and in our sense (beyond chance and random sets).
     """
     rows = tests[(tests["kind"] == "number") & tests["set"].isin(NUMBERS) & (tests["operation"] == operation)]
-    rows = rows[rows["p_paired_holm"].notna() & ~rows["word"].str.startswith("(")]
+    rows = rows[rows["p_paired_holm"].notna() & (rows["before"] >= FITS)]
     found = []
     for (model, name, group), part in rows.groupby(["model", "set", "word_group"], sort=False):
         up = part["log_change"] > 0

@@ -14,7 +14,9 @@ def expected_sign(operation: str, name: str) -> int:
     """Sign of the slope of effect on plural company if words follow their company.
 
     Plural neurons taken away, words of plural company fall; singular ones taken away, they rise against the others;
-    doubling neurons does the opposite.
+    doubling neurons does the opposite. Held at their mean, neurons fall at some prompts and rise at others: 0.
     """
+    if operation == "mean":
+        return 0
     sign = -1 if name in ("plural", CONTRAST) else 1
     return -sign if operation == "enhance" else sign

@@ -54,7 +54,8 @@ def variant_tests(effects: pd.DataFrame, confidence: float = 0.95) -> pd.DataFra
 
     slope (low, high, p): OLS of log_change on log_ratio with a level for every word and for every model, so that only
     a word's own change from world to world counts; errors clustered by word (t quantiles). moved of words_changed:
-    words whose effect went the way of their company from `baseline` to `swapped`, with p_wilcoxon over these words.
+    words whose effect went the way of their company from `baseline` to `swapped`, with p_wilcoxon over these words;
+    empty where no way is expected.
     Both take words as the units that are sampled; with one model a world, what a model has of its own, its seed say,
     is not told from its world, save that every word is compared with the others of the same model.
     p_holm corrects p over a family's sets for each operation. p is nan for fewer than FEWEST words; then note says so.
@@ -108,7 +109,7 @@ def _slope(rows: pd.DataFrame, confidence: float) -> dict[str, Any]:
 
 def _moved(rows: pd.DataFrame, sign: int) -> dict[str, Any]:
     means = rows.groupby(["word", "world"], observed=True)[["log_ratio", "log_change"]].mean().unstack("world")
-    if not set(EXCHANGED) <= set(means.columns.get_level_values("world")):
+    if not sign or not set(EXCHANGED) <= set(means.columns.get_level_values("world")):
         return {}
     before, after = EXCHANGED
     company = means["log_ratio"][after] - means["log_ratio"][before]
