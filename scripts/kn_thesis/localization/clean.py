@@ -37,14 +37,19 @@ def clean_run(adapter: Adapter, input_ids: Tensor, gaps: Tensor) -> tuple[list[C
     `input_ids` (prompts, tokens) without padding, `gaps` (prompts,).
     """
     positions = torch.arange(input_ids.shape[1], device=input_ids.device)
-    rows = torch.arange(len(input_ids), device=input_ids.device)
+    at_gap = torch.arange(len(input_ids), device=input_ids.device), gaps
     hidden = adapter.embed(input_ids)
     run = []
     for layer in range(adapter.layers):
+        entering = hidden
         queries, keys, values = adapter.project(layer, hidden, positions)
         context = attend(queries, keys, values, causal=adapter.objective == "causal")
+        last = layer + 1 == adapter.layers
+        if last:  # nothing above it reads the other tokens
+            hidden, context = hidden[at_gap], context[at_gap]
         state = adapter.after_attention(layer, hidden, context)
         neurons = adapter.neurons(layer, state)
-        run.append(CleanLayer(hidden, queries, keys, values, state[rows, gaps], neurons[rows, gaps]))
+        gap = (state, neurons) if last else (state[at_gap], neurons[at_gap])
+        run.append(CleanLayer(entering, queries, keys, values, *gap))
         hidden = adapter.after_mlp(layer, state, neurons)
-    return run, hidden[rows, gaps]
+    return run, hidden
