@@ -1,0 +1,83 @@
+"""`kn_thesis.suppress`: one set of neurons, some prompts, some words, against the plain algorithm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import kn_thesis
+from kn_thesis.errors import UserError
+from kn_thesis.models.families import FAMILIES
+from kn_thesis.models.load import Model, load_model
+from kn_thesis.models.tokenization import save_tokenizer, train_tokenizer
+from tests.reference_suppression import plain_means, plain_word
+from tests.tiny_models import model_of
+from tests.tiny_tokenizers import TEXT
+
+NEURONS = [(0, 3), (2, 5), (1, 4)]
+WORDS = ["this", "those", "mans", "☃"]  # two of one token, one of two, one that nobody knows
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    folder, family = tmp_path_factory.mktemp(request.param), request.param
+    tokenizer = train_tokenizer(family, [*TEXT, *["That man admires those vases."] * 20], 500)
+    positions = {"n_positions" if family == "gpt2" else "max_position_embeddings": 24}
+    made = model_of(family, vocab_size=tokenizer.get_vocab_size(), pad_token_id=None, **positions)
+    made.module.save_pretrained(folder)
+    save_tokenizer(tokenizer, family, folder, 24)
+    return load_model(folder, dtype="float64", device="cpu")
+
+
+def prompts_of(model: Model) -> list[str]:
+    ending = " vases." if model.adapter.objective == "masked" else ""
+    return [f"The old man admires ___{ending}", f"That man admires ___{ending}"]
+
+
+@pytest.mark.parametrize("operation", ["erase", "enhance", "mean"])
+def test_it_equals_the_plain_algorithm(model: Model, operation: str) -> None:
+    prompts = prompts_of(model)
+    found = kn_thesis.suppress(model, prompts, NEURONS, WORDS, operation=operation)
+    assert list(found["prompt"]) == [prompt for prompt in prompts for _ in WORDS]
+    assert list(found["word"]) == WORDS * len(prompts)
+    means = plain_means(model.module, [model.tokenizer.encode_prompt(prompt, "this") for prompt in prompts])
+    layers, neurons = zip(*NEURONS, strict=True)
+    for row in found.itertuples():
+        if row.reason:
+            assert row.word == "☃" and np.isnan([row.before, row.after, row.log_change]).all()
+            continue
+        encoded = model.tokenizer.encode_prompt(row.prompt, row.word)
+        asked = (model.module, encoded.input_ids, encoded.gap, encoded.target_ids)
+        before, after = plain_word(*asked), plain_word(*asked, layers, neurons, operation, means)
+        assert (row.before, row.after) == pytest.approx((np.exp(before), np.exp(after)), rel=1e-5)
+        assert row.log_change == pytest.approx(after - before, abs=1e-5) and abs(row.log_change) > 1e-4
+
+
+def test_it_takes_a_table_of_neurons_and_counts_each_once(model: Model) -> None:
+    table = pd.DataFrame(NEURONS * 2, columns=["layer", "neuron"]).assign(group="x")
+    once = kn_thesis.suppress(model, prompts_of(model), NEURONS, WORDS[:2], operation="enhance")
+    pd.testing.assert_frame_equal(
+        kn_thesis.suppress(model, prompts_of(model), table, WORDS[:2], operation="enhance"), once
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"prompts": "The man ___."}, "prompts is a list"),
+        ({"words": []}, "words is a list with at least one"),
+        ({"neurons": []}, "no neuron at all"),
+        ({"neurons": [(0, 24)]}, r"no neuron \(0, 24\): 3 layers of 24"),
+        ({"neurons": [(-1, 0)]}, r"no neuron \(-1, 0\)"),
+        ({"neurons": [(0.5, 1)]}, "whole numbers"),
+        ({"operation": "remove"}, "unknown operation 'remove': choose one of erase"),
+    ],
+)
+def test_bad_input_is_one_line(model: Model, changed: dict[str, Any], said: str) -> None:
+    asked: dict[str, Any] = {"prompts": prompts_of(model), "neurons": NEURONS, "words": ["this"]} | changed
+    with pytest.raises(UserError, match=said) as error:
+        kn_thesis.suppress(model, **asked)
+    assert "\n" not in str(error.value)
