@@ -70,7 +70,7 @@ def clustered_interval(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Percentile interval of the mean over prompts, (words,) each end: clusters are resampled with replacement.
 
-    nan for fewer than FEWEST clusters.
+    nan for a word that is asked in fewer than FEWEST clusters.
     """
     _, member = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
     number = member.max(initial=-1) + 1
@@ -82,7 +82,8 @@ def clustered_interval(
     times = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=resamples)
     with _quiet():
         means = (times @ total) / (times @ count)
-        low, high = np.nanquantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+        ends = np.nanquantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    low, high = np.where((count > 0).sum(axis=0) < FEWEST, np.nan, ends)
     return low, high
 
 
