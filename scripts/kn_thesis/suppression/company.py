@@ -41,7 +41,7 @@ def number_effects(effects: pd.DataFrame) -> pd.DataFrame:
     wide = wide.reindex(columns=[number for number in NUMBERS if number in wide.columns])
     if set(NUMBERS) <= set(wide.columns):
         wide[CONTRAST] = wide["plural"] - wide["singular"]
-    return wide.rename_axis(columns="set").stack().rename("log_change").reset_index()
+    return wide.rename_axis(columns="set").stack().dropna().rename("log_change").reset_index()
 
 
 def regressions(
@@ -54,7 +54,8 @@ def regressions(
     Over prompts and words: a linear mixed model with a random intercept for each prompt (REML): mixed_slope,
     mixed_low, mixed_high, mixed_p, over the prompts in `sample` (their number: prompts). That model takes a word's
     prompts for independent observations of the slope, so its interval is too narrow: the first is the one to go by.
-    p is nan for fewer than FEWEST words or prompts; then `note` says so.
+    p is nan for fewer than FEWEST words or prompts, and where words other than one have the same company; then `note`
+    says so.
     """
     rows = []
     data = effects.assign(log_ratio=effects["word"].astype(str).map(ratios).astype(float)).dropna(subset=["log_ratio"])
@@ -75,28 +76,27 @@ def _over_words(rows: pd.DataFrame, confidence: float) -> dict[str, object]:
     found: dict[str, object] = {"n_words": len(means), "note": ""}
     if len(means) < FEWEST or np.ptp(means["x"]) == 0:
         return found | {"note": f"fewer than {FEWEST} words with company of their own: no test"}
-    fit = sm.OLS(means["y"], sm.add_constant(means["x"])).fit(cov_type="HC3", use_t=True)
-    low, high = fit.conf_int(alpha=1 - confidence).loc["x"]
-    return found | {
-        "slope": fit.params["x"],
-        "low": low,
-        "high": high,
-        "p": fit.pvalues["x"],
-        "r_squared": fit.rsquared,
-    }
+    apart = (means["x"] - means["x"].mean()) ** 2
+    if (1 / len(means) + apart / apart.sum()).max() > 1 - 1e-9:  # the line goes through that word: no HC3 error
+        return found | {"note": "all words but one have the same company: no test"}
+    with np.errstate(all="ignore"):  # where no word moves there is no variance to explain
+        fit = sm.OLS(means["y"], sm.add_constant(means["x"])).fit(cov_type="HC3", use_t=True)
+        found |= {"slope": fit.params["x"], "p": fit.pvalues["x"], "r_squared": fit.rsquared}
+    found["low"], found["high"] = fit.conf_int(alpha=1 - confidence).loc["x"]
+    return found if np.isfinite(found["p"]) else found | {"note": "no word moves: no test"}
 
 
 def _mixed(rows: pd.DataFrame, confidence: float) -> dict[str, object]:
     prompts = rows["prompt"].nunique()
     if prompts < FEWEST or rows["word"].nunique() < FEWEST or np.ptp(rows["log_ratio"]) == 0:
         return {"prompts": prompts}
-    x = sm.add_constant(rows["log_ratio"].to_numpy())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a random intercept of no variance is on the boundary: the slope is OLS's then
+    x, y = sm.add_constant(rows["log_ratio"].to_numpy()), rows["log_change"].to_numpy()
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
         try:
-            fit = sm.MixedLM(rows["log_change"].to_numpy(), x, groups=rows["prompt"].to_numpy()).fit(reml=True)
-        except np.linalg.LinAlgError:  # effects that hardly vary leave nothing to fit
-            return {"prompts": prompts, "note": "the mixed model cannot be fitted"}
+            fit = sm.MixedLM(y, x, groups=rows["prompt"].to_numpy()).fit(reml=True)
+        except np.linalg.LinAlgError:  # prompts without a level of their own: no variance, and the model is OLS's
+            fit = sm.OLS(y, x).fit(use_t=False)
     low, high = fit.conf_int(alpha=1 - confidence)[1]
     return {
         "prompts": prompts,

@@ -70,7 +70,7 @@ def clustered_interval(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Percentile interval of the mean over prompts, (words,) each end: clusters are resampled with replacement.
 
-    nan for fewer than FEWEST clusters.
+    nan for a word that is asked in fewer than FEWEST clusters.
     """
     _, member = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
     number = member.max(initial=-1) + 1
@@ -82,7 +82,8 @@ def clustered_interval(
     times = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=resamples)
     with _quiet():
         means = (times @ total) / (times @ count)
-        low, high = np.nanquantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+        ends = np.nanquantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    low, high = np.where((count > 0).sum(axis=0) < FEWEST, np.nan, ends)
     return low, high
 
 
@@ -121,7 +122,8 @@ def suppression_tests(
     relative_change, p_published; log_change (mean, nats) with low and high, log_change_unseen (over prompts from which
     no neuron was localized), d_z, t, p_paired, p_wilcoxon, both also _holm; controls (number of random sets),
     control_low, control_high (range of their mean changes over the sample), p_controls (share of random sets at least
-    as far from 0 as the set itself, it included), beyond_controls (farther than every one of them);
+    as far from 0 as the set itself, it included; nan for fewer than FEWEST sets or prompts), beyond_controls (farther
+    than every one of them; False where there are none);
     significant_published (p_published below `level`), significant (p_paired_holm below `level`, and beyond_controls:
     with so many prompts a test tells any change from none, and random neurons change something, too), disagreement
     ("published only", "careful only" or "") and note (why there is nothing to say, or "").
@@ -136,17 +138,17 @@ def suppression_tests(
     for one in sets[sets["draw"] == 0].itertuples():
         key = (one.kind, one.set, one.operation)
         frame = words.assign(kind=one.kind, set=one.set, operation=one.operation, neurons=one.neurons)
-        frame["note"] = _notes(words, one)
+        frame = frame.assign(note=_notes(words, one), prompts=0, nouns=0, controls=0)
         if key in by_set:
             arrays = _arrays(by_set[key], order)
             frame = frame.assign(**_row_values(*arrays, nouns, unseen, resamples, confidence, seed))
-            frame = frame.assign(**_control_values(compared[key], order))
-        else:
-            frame["prompts"] = 0
+            if key in compared:
+                frame = frame.assign(**_control_values(compared[key], order))
         frames.append(frame)
     gc.unfreeze()
     table = pd.concat(frames, ignore_index=True).reindex(columns=COLUMNS)
-    table["beyond_controls"] = table["beyond_controls"].fillna(False).astype(bool)
+    table["beyond_controls"] = table["beyond_controls"].eq(True)  # there may be none to compare with
+    table["p_controls"] = table["p_controls"].where(table["prompts"] >= FEWEST)
     table["significant_published"] = table["p_published"] < level
     table["significant"] = (table["p_paired_holm"] < level) & table["beyond_controls"]
     published, careful = table["significant_published"], table["significant"]
