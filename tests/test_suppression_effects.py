@@ -244,3 +244,13 @@ def test_without_numbers_words_are_target_and_foil(task: Task) -> None:
     for row in some(own, 6):
         after = bare.plain(row.prompt, row.word, bare.members(row), row.operation)
         assert row.after == pytest.approx(np.exp(after), rel=1e-5)
+
+
+def test_a_task_without_knowledge_neurons(task: Task) -> None:
+    scores = np.zeros((3, task.model.adapter.layers, task.model.adapter.width), dtype=np.float32)
+    result = suppress_task(task.model, task.prompts, scores, ["p0", "p2", "p3"], SETTINGS)
+    assert len(result.effects) == len(result.controls) == 0
+    assert list(result.effects) == list(task.result.effects) and list(result.controls) == list(task.result.controls)
+    assert (result.sets["neurons"] == 0).all() and len(result.sets) == 5 * 3
+    assert (result.sets["correct_after"] == result.sets["correct_before"]).all()
+    assert result.words["prompts"].tolist() == task.result.words["prompts"].tolist()
