@@ -46,7 +46,7 @@ def say_direction(table: pd.DataFrame) -> str:
     for name in NUMBERS:
         rows = table[table["set"] == name].set_index("word_group")
         if rows.empty:
-            parts.append(f"no {name} neurons were found")
+            parts.append(f"no word could be tested under {name} neurons")
             continue
         groups = [group for group in GROUPS if group in rows.index]
         moved = "; ".join(
@@ -77,10 +77,15 @@ def say_accuracy(accuracy: pd.DataFrame, operation: str = "erase") -> str:
         return "No prompt has neurons of its own number."
     n, right, lost, won = (int(rows[name].sum()) for name in ("prompts", "correct_before", "overturned", "restored"))
     worst = rows.loc[rows["change"].idxmin()]
+    fall = (
+        f"The largest fall is from {worst['accuracy_before']:.1%} to {worst['accuracy_after']:.1%} "
+        f"({worst['model']}, {worst['task']})."
+        if worst["change"] < 0
+        else "Nowhere does accuracy fall."
+    )
     return (
         f"Erasing the neurons of a prompt's own number overturns {lost:,} of {right:,} right answers ({n:,} prompts) "
-        f"and mends {won:,} wrong ones. The largest fall is from {worst['accuracy_before']:.1%} to "
-        f"{worst['accuracy_after']:.1%} ({worst['model']}, {worst['task']})."
+        f"and mends {won:,} wrong ones. {fall}"
     )
 
 

@@ -104,7 +104,9 @@ def _slope(rows: pd.DataFrame, confidence: float) -> dict[str, Any]:
         cov_type="cluster", cov_kwds={"groups": data["cluster"]}, use_t=True
     )
     low, high = fit.conf_int(alpha=1 - confidence).loc["log_ratio"]
-    return {"slope": fit.params["log_ratio"], "low": low, "high": high, "p": fit.pvalues["log_ratio"], "note": ""}
+    p = fit.pvalues["log_ratio"]
+    note = "" if np.isfinite(p) else "no word moves: no test"
+    return {"slope": fit.params["log_ratio"], "low": low, "high": high, "p": p, "note": note}
 
 
 def _moved(rows: pd.DataFrame, sign: int) -> dict[str, Any]:
@@ -113,6 +115,7 @@ def _moved(rows: pd.DataFrame, sign: int) -> dict[str, Any]:
         return {}
     before, after = EXCHANGED
     company = means["log_ratio"][after] - means["log_ratio"][before]
-    along = (sign * (means["log_change"][after] - means["log_change"][before]) * np.sign(company))[company != 0]
-    p = stats.wilcoxon(along).pvalue if len(along) >= FEWEST else np.nan
+    along = sign * (means["log_change"][after] - means["log_change"][before]) * np.sign(company)
+    along = along[(company != 0) & along.notna()]  # nan: not asked in one of the two
+    p = stats.wilcoxon(along).pvalue if len(along) >= FEWEST and along.any() else np.nan
     return {"moved": int((along > 0).sum()), "words_changed": len(along), "p_wilcoxon": p}
