@@ -147,3 +147,26 @@ def loading(wildcards):
 def gpus(wildcards):
     """One GPU for a model that may use one; the default profile keeps one such job per GPU."""
     return 0 if STUDY.models[wildcards.model].device == "cpu" else 1
+
+
+def suppression_settings():
+    """What is changed, in which words, against how many random sets."""
+    random = STUDY.suppression.random
+    return (
+        entries(STUDY.suppression, "operations", "words")
+        | entries(STUDY.selection, "coarse", "share")
+        | entries(STUDY.tasks, "max_target_tokens")
+        | entries(STUDY.attribution, "batch_tokens")
+        | {"random_sets": random.sets, "random_prompts": random.prompts, "nearest": random.nearest}
+        | {"seed": STUDY.seed}
+    )
+
+
+def paradigms_of(wildcards, pattern):
+    """`pattern` for each paradigm that a model is asked."""
+    return [pattern.format(model=wildcards.model, task=task) for task in tasks_of(wildcards.model, ["paradigms"])]
+
+
+def counted_company(wildcards):
+    """Counts of the text that a model was trained on; nobody has them for a model from elsewhere."""
+    return f"results/corpora/{corpus_of(wildcards.model)}/cooccurrence.parquet" if wildcards.model in TRAINED else []

@@ -5,29 +5,6 @@ IN_WORLDS = [model for model in SUPPRESSED if model in TRAINED and STUDY.corpora
 SUPPRESSION = "results/suppression/{model}/{task}"
 
 
-def suppression_settings():
-    """What is changed, in which words, against how many random sets."""
-    random = STUDY.suppression.random
-    return (
-        entries(STUDY.suppression, "operations", "words")
-        | entries(STUDY.selection, "coarse", "share")
-        | entries(STUDY.tasks, "max_target_tokens")
-        | entries(STUDY.attribution, "batch_tokens")
-        | {"random_sets": random.sets, "random_prompts": random.prompts, "nearest": random.nearest}
-        | {"seed": STUDY.seed}
-    )
-
-
-def paradigms_of(wildcards, pattern):
-    """`pattern` for each paradigm that a model is asked."""
-    return [pattern.format(model=wildcards.model, task=task) for task in tasks_of(wildcards.model, ["paradigms"])]
-
-
-def counted_company(wildcards):
-    """Counts of the text that a model was trained on; nobody has them for a model from elsewhere."""
-    return f"results/corpora/{corpus_of(wildcards.model)}/cooccurrence.parquet" if wildcards.model in TRAINED else []
-
-
 rule suppress_neurons:
     """Every studied word at every prompt, before and after each target's and number's neurons are changed."""
     input:

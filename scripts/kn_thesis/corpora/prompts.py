@@ -218,13 +218,14 @@ def _pair_prompt(pair: Pair, task: str, split: str, tokenizer: GapTokenizer, set
         raise CannotExpress("words differ in number of tokens")
     if a == b:
         raise CannotExpress("words have the same tokens")
+    number = pair.number or number_of(change, task, pair.term)
     return Prompt(
         prompt=f"{task}/{pair.id}",
         task=task,
         kind="paradigm",
         group=change.good,
-        number=pair.number or number_of(change, task, pair.term),
-        noun=pair.noun or noun_of(change, pair.term),
+        number=number,
+        noun=pair.noun or noun_of(change, pair.term, number),
         split=split,
         text=f"{change.prefix} {GAP}{suffix}".strip(),
         prefix=change.prefix,

@@ -131,7 +131,9 @@ def say_variants(tests: pd.DataFrame, operation: str = "erase") -> list[str]:
                 f"{row['slope']:.3f} [{row['low']:.3f}, {row['high']:.3f}], Holm-corrected p = {row['p_holm']:.2g}; "
                 f"{moved}."
             )
-    return lines or ["One world only: there is nothing to compare."]
+    return lines or [
+        "Nothing to compare: one world only, or no paradigm in which models of several worlds have such neurons."
+    ]
 
 
 def _label(name: str) -> str:
