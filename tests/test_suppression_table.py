@@ -116,6 +116,9 @@ def test_set_without_neurons_says_why_and_gives_no_number() -> None:
     assert numbers.isna().all(axis=None) and part["p_controls"].isna().all()
     assert not part[["significant", "significant_published", "beyond_controls"]].any(axis=None)
     made = hand()
+    made.refined_over = {"singular": 1}
+    single = table_of(made).query("set == 'singular' and prompts > 0")
+    assert set(single["note"]) == {"neurons of 1 prompt"} and single["log_change"].notna().all()
     made.refined_over = {}
     assert set(table_of(made).query("set == 'plural'")["note"]) == {"no neuron is selected over 10 prompts"}
 

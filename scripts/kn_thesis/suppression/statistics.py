@@ -170,11 +170,12 @@ COLUMNS = [
 
 
 def _notes(words: pd.DataFrame, one) -> list[str]:
-    """Why a set or a word has nothing to show, per word."""
+    """Why a set or a word has nothing to show, or little to stand on, per word."""
     if not one.neurons:
         seen = "prompt" if one.refined_over == 1 else "prompts"
         return [f"no neuron is selected over {one.refined_over} {seen}"] * len(words)
-    return ["" if n else f"left out: {reason}" for n, reason in zip(words["prompts"], words["reason"], strict=True)]
+    alone = "neurons of 1 prompt" if one.refined_over == 1 else ""
+    return [alone if n else f"left out: {reason}" for n, reason in zip(words["prompts"], words["reason"], strict=True)]
 
 
 def _arrays(rows: pd.DataFrame, order: dict[str, int]) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
