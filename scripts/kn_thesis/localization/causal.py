@@ -29,12 +29,14 @@ def restarted(
     for layer, clean in enumerate(run):
         if rows.shape[1]:
             context = _last_token_attention(*adapter.project(layer, rows, place), clean)
-            state = adapter.after_attention(layer, rows, context)
+            state = adapter.after_attention(layer, rows, adapter.attention_output(layer, context))
             neurons = adapter.neurons(layer, state)
-            rows = adapter.after_mlp(layer, state, adjust(layer, neurons) if adjust else neurons)
+            rows = adapter.after_mlp(
+                layer, state, adapter.mlp_output(layer, adjust(layer, neurons) if adjust else neurons)
+            )
         replaced = activations[layer]
         state = clean.state[:, None].expand(-1, replaced.shape[1], -1)
-        rows = torch.cat((rows, adapter.after_mlp(layer, state, replaced)), dim=1)
+        rows = torch.cat((rows, adapter.after_mlp(layer, state, adapter.mlp_output(layer, replaced))), dim=1)
     return rows
 
 

@@ -47,9 +47,9 @@ def clean_run(adapter: Adapter, input_ids: Tensor, gaps: Tensor) -> tuple[list[C
         last = layer + 1 == adapter.layers
         if last:  # nothing above it reads the other tokens
             hidden, context = hidden[at_gap], context[at_gap]
-        state = adapter.after_attention(layer, hidden, context)
+        state = adapter.after_attention(layer, hidden, adapter.attention_output(layer, context))
         neurons = adapter.neurons(layer, state)
         gap = (state, neurons) if last else (state[at_gap], neurons[at_gap])
         run.append(CleanLayer(entering, queries, keys, values, *gap))
-        hidden = adapter.after_mlp(layer, state, neurons)
+        hidden = adapter.after_mlp(layer, state, adapter.mlp_output(layer, neurons))
     return run, hidden

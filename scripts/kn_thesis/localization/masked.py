@@ -45,18 +45,18 @@ def restarted(
             hidden = torch.cat([part[0] for part in parts], dim=1)
             context = torch.cat([attend(*part[1]) for part in parts], dim=1)
             context = context.view(*hidden.shape[:-1], *context.shape[-2:])
-            state = adapter.after_attention(layer, hidden, context)
+            state = adapter.after_attention(layer, hidden, adapter.attention_output(layer, context))
             neurons = adapter.neurons(layer, state)
             if adjust and last:
                 neurons = adjust(layer, neurons)
             elif adjust:
                 neurons.transpose(1, 2)[index] = adjust(layer, _at(neurons, index))
-            full = adapter.after_mlp(layer, state, neurons)
+            full = adapter.after_mlp(layer, state, adapter.mlp_output(layer, neurons))
         elif last:
             full = full[:, :, 0]
         replaced = activations[layer]
         state = clean.state[:, None].expand(-1, replaced.shape[1], -1)
-        fresh = adapter.after_mlp(layer, state, replaced)
+        fresh = adapter.after_mlp(layer, state, adapter.mlp_output(layer, replaced))
     return torch.cat((full, fresh), dim=1)
 
 

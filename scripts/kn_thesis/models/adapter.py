@@ -1,4 +1,4 @@
-"""What the methods need to know of a transformer, whatever its family: one layer in five steps.
+"""What the methods need to know of a transformer, whatever its family: one layer in seven steps.
 
 A family's module (`bert.py`, `gpt2.py`, `llama.py`) is the only code that knows the names inside a model. To add
 one, say GPT-J, write `gptj.py` with
@@ -15,9 +15,11 @@ A layer is split where the methods have to reach in:
 
     queries, keys, values = project(layer, hidden, positions)    every token by itself
     context               = attend(...)                           the only step in which tokens meet
-    state                 = after_attention(layer, hidden, context)
+    attention             = attention_output(layer, context)      what the attention adds
+    state                 = after_attention(layer, hidden, attention)
     neurons               = neurons(layer, state)                 the vector w of DESIGN.md §3
-    hidden                = after_mlp(layer, state, neurons)
+    mlp                   = mlp_output(layer, neurons)            what the MLP adds
+    hidden                = after_mlp(layer, state, mlp)
 
 In a model whose MLP does not follow its attention (GPT-J's are parallel), `state` carries what both need: it is
 opaque to the methods, which only slice and expand it along its leading axes.
@@ -44,8 +46,14 @@ class Adapter(Protocol):
     vocabulary: int
     longest: int  # most tokens in a prompt
 
-    def embed(self, input_ids: Tensor) -> Tensor:
-        """Hidden states (prompts, tokens, hidden) below the first layer, from ids (prompts, tokens) without padding."""
+    def embed(self, input_ids: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Hidden states (prompts, tokens, hidden) below the first layer, from ids (prompts, tokens) without padding.
+
+        `noise` (prompts, tokens, hidden) is added to the words' embeddings, before positions and norms.
+        """
+
+    def word_embeddings(self) -> Tensor:
+        """The matrix of the words' embeddings (vocabulary, hidden)."""
 
     def project(self, layer: int, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (…, tokens, heads, size), keys and values (…, tokens, key heads, size) of hidden states.
@@ -54,14 +62,20 @@ class Adapter(Protocol):
         with the keys goes into the softmax as it is.
         """
 
-    def after_attention(self, layer: int, hidden: Tensor, context: Tensor) -> Tensor:
-        """State (…, hidden) between attention and MLP, from hidden (…, hidden) and context (…, heads, size)."""
+    def attention_output(self, layer: int, context: Tensor) -> Tensor:
+        """What the attention adds (…, hidden), from context (…, heads, size)."""
+
+    def after_attention(self, layer: int, hidden: Tensor, attention: Tensor) -> Tensor:
+        """State (…, hidden) between attention and MLP, from what came in and what the attention adds (…, hidden)."""
 
     def neurons(self, layer: int, state: Tensor) -> Tensor:
         """Activations (…, width): what the layer's value matrix is multiplied with."""
 
-    def after_mlp(self, layer: int, state: Tensor, neurons: Tensor) -> Tensor:
-        """Hidden states (…, hidden) that leave the layer."""
+    def mlp_output(self, layer: int, neurons: Tensor) -> Tensor:
+        """What the MLP adds (…, hidden), from neurons (…, width)."""
+
+    def after_mlp(self, layer: int, state: Tensor, mlp: Tensor) -> Tensor:
+        """Hidden states (…, hidden) that leave the layer, from the state and what the MLP adds (…, hidden)."""
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores (…, vocabulary) of the next or hidden word from the last layer's hidden states (…, hidden)."""
@@ -85,12 +99,13 @@ def precise(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
 
-def attend(queries: Tensor, keys: Tensor, values: Tensor, causal: bool = False) -> Tensor:
-    """Attention of every token to every token, or to none after itself.
+def attend(queries: Tensor, keys: Tensor, values: Tensor, causal: bool = False, mask: Tensor | None = None) -> Tensor:
+    """Attention of every token to every token, to none after itself, or to those that `mask` (tokens, others) allows.
 
     Queries (…, tokens, heads, size) and keys, values (…, others, key heads, size), where key heads divides heads;
     the tokens of a causal call are all of the prompt's. Returns the context (…, tokens, heads, size).
     """
     q, k, v = (x.flatten(0, -4).transpose(1, 2) for x in (queries, keys, values))
-    context = scaled_dot_product_attention(q, k, v, is_causal=causal, scale=1.0, enable_gqa=k.shape[1] != q.shape[1])
+    grouped = k.shape[1] != q.shape[1]
+    context = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=1.0, enable_gqa=grouped)
     return context.transpose(1, 2).reshape(queries.shape)

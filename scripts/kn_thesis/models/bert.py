@@ -24,9 +24,14 @@ class BertAdapter:
         self.layers, self.width = config.num_hidden_layers, config.intermediate_size
         self.vocabulary, self.longest = config.vocab_size, config.max_position_embeddings
 
-    def embed(self, input_ids: Tensor) -> Tensor:
+    def embed(self, input_ids: Tensor, noise: Tensor | None = None) -> Tensor:
         """Words, positions and the first segment, normed."""
-        return self._embeddings(input_ids=input_ids)
+        words = self._embeddings.word_embeddings(input_ids)
+        return self._embeddings(inputs_embeds=words if noise is None else words + noise)
+
+    def word_embeddings(self) -> Tensor:
+        """`word_embeddings`."""
+        return self._embeddings.word_embeddings.weight
 
     def project(self, layer: int, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Three matrices; positions are in the embeddings."""
@@ -35,17 +40,25 @@ class BertAdapter:
         queries, keys, values = (f(hidden).view(shape) for f in (attention.query, attention.key, attention.value))
         return queries * attention.scaling, keys, values
 
-    def after_attention(self, layer: int, hidden: Tensor, context: Tensor) -> Tensor:
-        """Output matrix, residual, norm."""
-        return self._blocks[layer].attention.output(context.flatten(-2), hidden)
+    def attention_output(self, layer: int, context: Tensor) -> Tensor:
+        """Output matrix."""
+        return self._blocks[layer].attention.output.dense(context.flatten(-2))
+
+    def after_attention(self, layer: int, hidden: Tensor, attention: Tensor) -> Tensor:
+        """Residual, norm."""
+        return self._blocks[layer].attention.output.LayerNorm(attention + hidden)
 
     def neurons(self, layer: int, state: Tensor) -> Tensor:
         """GELU (or what the configuration names) of the first MLP matrix."""
         return self._blocks[layer].intermediate(state)
 
-    def after_mlp(self, layer: int, state: Tensor, neurons: Tensor) -> Tensor:
-        """Value matrix, residual, norm."""
-        return self._blocks[layer].output(neurons, state)
+    def mlp_output(self, layer: int, neurons: Tensor) -> Tensor:
+        """Value matrix."""
+        return self._blocks[layer].output.dense(neurons)
+
+    def after_mlp(self, layer: int, state: Tensor, mlp: Tensor) -> Tensor:
+        """Residual, norm."""
+        return self._blocks[layer].output.LayerNorm(mlp + state)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """The head's transform and output matrix with its bias, tied to the embeddings or not."""

@@ -26,9 +26,14 @@ class Gpt2Adapter:
         self.layers, self.width = config.n_layer, config.n_inner if config.n_inner is not None else 4 * config.n_embd
         self.vocabulary, self.longest = config.vocab_size, config.n_positions
 
-    def embed(self, input_ids: Tensor) -> Tensor:
+    def embed(self, input_ids: Tensor, noise: Tensor | None = None) -> Tensor:
         """Words and positions."""
-        return self._words(input_ids) + self._places(torch.arange(input_ids.shape[-1], device=input_ids.device))
+        words = self._words(input_ids) if noise is None else self._words(input_ids) + noise
+        return words + self._places(torch.arange(input_ids.shape[-1], device=input_ids.device))
+
+    def word_embeddings(self) -> Tensor:
+        """`wte`."""
+        return self._words.weight
 
     def project(self, layer: int, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Norm, then one matrix; `scaling` holds all of the configuration's scalings."""
@@ -37,18 +42,26 @@ class Gpt2Adapter:
         queries, keys, values = (x.view(shape) for x in block.attn.c_attn(block.ln_1(hidden)).chunk(3, dim=-1))
         return queries * block.attn.scaling, keys, values
 
-    def after_attention(self, layer: int, hidden: Tensor, context: Tensor) -> Tensor:
-        """Output matrix, residual."""
-        return hidden + self._blocks[layer].attn.c_proj(context.flatten(-2))
+    def attention_output(self, layer: int, context: Tensor) -> Tensor:
+        """Output matrix."""
+        return self._blocks[layer].attn.c_proj(context.flatten(-2))
+
+    def after_attention(self, layer: int, hidden: Tensor, attention: Tensor) -> Tensor:
+        """Residual."""
+        return hidden + attention
 
     def neurons(self, layer: int, state: Tensor) -> Tensor:
         """Norm, first MLP matrix, activation function."""
         block = self._blocks[layer]
         return block.mlp.act(block.mlp.c_fc(block.ln_2(state)))
 
-    def after_mlp(self, layer: int, state: Tensor, neurons: Tensor) -> Tensor:
-        """Value matrix, residual."""
-        return state + self._blocks[layer].mlp.c_proj(neurons)
+    def mlp_output(self, layer: int, neurons: Tensor) -> Tensor:
+        """Value matrix."""
+        return self._blocks[layer].mlp.c_proj(neurons)
+
+    def after_mlp(self, layer: int, state: Tensor, mlp: Tensor) -> Tensor:
+        """Residual."""
+        return state + mlp
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Final norm and output matrix, tied to the embeddings or not."""

@@ -29,9 +29,13 @@ class LlamaAdapter:
         self.layers, self.width = config.num_hidden_layers, config.intermediate_size
         self.vocabulary, self.longest = config.vocab_size, config.max_position_embeddings
 
-    def embed(self, input_ids: Tensor) -> Tensor:
+    def embed(self, input_ids: Tensor, noise: Tensor | None = None) -> Tensor:
         """Words alone."""
-        return self._words(input_ids)
+        return self._words(input_ids) if noise is None else self._words(input_ids) + noise
+
+    def word_embeddings(self) -> Tensor:
+        """`embed_tokens`."""
+        return self._words.weight
 
     def project(self, layer: int, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Norm, three matrices, queries and keys turned by their positions."""
@@ -44,9 +48,13 @@ class LlamaAdapter:
         cosine, sine = (x[0, :, None] for x in self._rotary(hidden, positions[None]))
         return _turn(queries, cosine, sine) * attention.scaling, _turn(keys, cosine, sine), values
 
-    def after_attention(self, layer: int, hidden: Tensor, context: Tensor) -> Tensor:
-        """Output matrix, residual."""
-        return hidden + self._blocks[layer].self_attn.o_proj(context.flatten(-2))
+    def attention_output(self, layer: int, context: Tensor) -> Tensor:
+        """Output matrix."""
+        return self._blocks[layer].self_attn.o_proj(context.flatten(-2))
+
+    def after_attention(self, layer: int, hidden: Tensor, attention: Tensor) -> Tensor:
+        """Residual."""
+        return hidden + attention
 
     def neurons(self, layer: int, state: Tensor) -> Tensor:
         """Norm, then the activation of the gate times the up projection."""
@@ -54,9 +62,13 @@ class LlamaAdapter:
         normed = block.post_attention_layernorm(state)
         return block.mlp.act_fn(block.mlp.gate_proj(normed)) * block.mlp.up_proj(normed)
 
-    def after_mlp(self, layer: int, state: Tensor, neurons: Tensor) -> Tensor:
-        """Value matrix, residual."""
-        return state + self._blocks[layer].mlp.down_proj(neurons)
+    def mlp_output(self, layer: int, neurons: Tensor) -> Tensor:
+        """Value matrix."""
+        return self._blocks[layer].mlp.down_proj(neurons)
+
+    def after_mlp(self, layer: int, state: Tensor, mlp: Tensor) -> Tensor:
+        """Residual."""
+        return state + mlp
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Final norm and output matrix, tied to the embeddings or not."""

@@ -1,0 +1,59 @@
+"""Where a cue stands among a prompt's tokens: by the tokens' offsets, never by looking for tokens in tokens."""
+
+from __future__ import annotations
+
+from kn_thesis.corpora.gaps import Encoded, GapTokenizer
+from kn_thesis.errors import UserError
+
+
+def cue_span(tokenizer: GapTokenizer, prefix: str, suffix: str, target: str, cue: str) -> tuple[int, int]:
+    """First token of a cue and one past its last, in the ids of `tokenizer.encode(prefix, suffix, target)`.
+
+    The cue is looked for in the text, as whole words, before the gap first; a causal model sees no other place. A token
+    counts when it covers any letter of the cue. Raises UserError when the cue is empty, is not in the text, or has no
+    token.
+    """
+    if not cue.strip():
+        raise UserError("the cue is empty: name the words to corrupt")
+    start = len(prefix) + 1 if prefix else 0
+    place = _find(prefix, cue)
+    if place is None and tokenizer.objective == "masked":
+        place = _find(suffix, cue)
+        place = None if place is None else place + start + len(target)
+    if place is None:
+        raise UserError(f"the cue {cue!r} is not in the prompt {prefix!r}: give words that stand in it")
+    text = f"{prefix} {target}{suffix if tokenizer.objective == 'masked' else ''}".lstrip()
+    whole = tokenizer.tokenizer.encode(text)
+    inside = [
+        number
+        for number, ((a, b), special) in enumerate(zip(whole.offsets, whole.special_tokens_mask, strict=True))
+        if not special and _covers(text, a, b, place, place + len(cue))
+    ]
+    if not inside:
+        raise UserError(f"the cue {cue!r} has no token of its own in the prompt {prefix!r}")
+    return inside[0], inside[-1] + 1
+
+
+def check_span(encoded: Encoded, cue: tuple[int, int]) -> None:
+    """Raise UserError for a span that is empty, lies outside the prompt, or covers the gap of a masked model."""
+    first, last = cue
+    if not 0 <= first < last <= len(encoded.input_ids):
+        raise UserError(f"the cue's tokens {first} to {last - 1} are not among the prompt's {len(encoded.input_ids)}")
+
+
+def _covers(text: str, a: int, b: int, start: int, end: int) -> bool:
+    """Whether a token's letters, spaces aside, overlap a stretch of the text."""
+    while a < b and text[a].isspace():
+        a += 1
+    return a < end and b > start and a < b
+
+
+def _find(text: str, cue: str) -> int | None:
+    """The first place of a cue between word boundaries."""
+    place = text.find(cue)
+    while place >= 0:
+        before, after = text[place - 1 : place], text[place + len(cue) : place + len(cue) + 1]
+        if not (before.isalnum() or after.isalnum()):
+            return place
+        place = text.find(cue, place + 1)
+    return None
