@@ -13,6 +13,8 @@ from kn_thesis.suppression.names import CONTRAST, NUMBERS
 from kn_thesis.suppression.statistics import FEWEST, holm
 
 PUBLISHED = "erase"
+SLOPES = ["operation", "set", "words", "n_words", "slope", "low", "high", "p", "r_squared", "prompts"]
+SLOPES += ["mixed_slope", "mixed_low", "mixed_high", "mixed_p", "note"]
 WORDS = {"all": ("plural", "singular", "biased", "neutral"), "without number": ("biased", "neutral")}
 
 
@@ -69,8 +71,7 @@ def regressions(
                 | _over_words(chosen, confidence)
                 | (_mixed(chosen[chosen["prompt"].isin(sample)], confidence) if operation == PUBLISHED else {})
             )
-    columns = ["operation", "set", "words", "n_words", "slope", "low", "high", "p", "r_squared", "prompts"]
-    return pd.DataFrame(rows).reindex(columns=[*columns, "mixed_slope", "mixed_low", "mixed_high", "mixed_p", "note"])
+    return pd.DataFrame(rows).reindex(columns=SLOPES)
 
 
 def _over_words(rows: pd.DataFrame, confidence: float) -> dict[str, object]:
