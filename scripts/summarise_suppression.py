@@ -6,12 +6,12 @@ from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
 from kn_thesis.suppression.accuracy import with_published
 from kn_thesis.suppression.company import corrected
-from kn_thesis.suppression.summary import gathered, shown_tests, significance_table
+from kn_thesis.suppression.summary import COLUMNS, gathered, shown_tests, significance_table
 
 with logged(snakemake.log[0]):
     models, source = list(snakemake.params.models), snakemake.input
     tests, accuracy, slopes = (
-        gathered(dict(zip(models, source[name], strict=True))) for name in ("tests", "accuracy", "slopes")
+        gathered(dict(zip(models, source.get(name, []), strict=True)), columns) for name, columns in COLUMNS.items()
     )
     with open(source.published, encoding="utf-8") as file:
         published = yaml.safe_load(file)

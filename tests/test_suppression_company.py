@@ -184,8 +184,9 @@ def test_words_that_do_not_follow_their_company() -> None:
 
 def test_mixed_model_takes_what_is_a_words_own_for_evidence() -> None:
     """As the docstring warns: more than a third of null slopes over twelve prompts."""
-    effects = unmoved(np.random.default_rng(4), 12, 12)
-    found = regressions(effects, pd.Series(RATIOS, names(29)), set(effects["prompt"]))
+    effects, ratios = unmoved(np.random.default_rng(4), 12, 12), pd.Series(RATIOS, names(29))
+    experiments = [part.assign(operation="erase") for _, part in effects.groupby("operation")]
+    found = pd.concat([regressions(part, ratios, set(part["prompt"])) for part in experiments])
     print((found["mixed_p"] < 0.05).mean())
     assert found["mixed_p"].notna().all() and (found["mixed_p"] < 0.05).mean() > 1 / 3
 
@@ -228,3 +229,10 @@ def test_correction_stays_within_its_group() -> None:
     found = corrected(table, ["set"])
     np.testing.assert_allclose(found["p_holm"], [0.04, 0.02, 0.04, np.nan, 0.04])
     assert "p_holm" not in table and list(found.index) == list(table.index)
+
+
+def test_the_mixed_model_is_fitted_for_the_published_operation_alone() -> None:
+    tables = [unmoved(np.random.default_rng(5), 6, 1).assign(operation=name) for name in ("erase", "enhance")]
+    found = regressions(pd.concat(tables), pd.Series(RATIOS, names(29)), {f"p{n:03}" for n in range(6)})
+    fitted = found.groupby("operation")["mixed_p"].apply(lambda p: p.notna().all())
+    assert fitted["erase"] and not fitted["enhance"] and found["p"].notna().all()

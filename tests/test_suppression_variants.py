@@ -153,6 +153,11 @@ def test_one_world_only() -> None:
     assert say_variants(table)[0].startswith("Nothing to compare: one world only")
 
 
+def test_no_model_lives_in_a_world() -> None:
+    effects = variant_effects(pd.DataFrame(), {})
+    assert list(effects.columns) == COLUMNS and variant_tests(effects).empty
+
+
 def test_effects_are_means_over_the_tasks_that_all_models_have() -> None:
     models = models_of(["baseline", "swapped"])
     company = company_of(models, slope=-0.3, noise=0.01, tasks=["one", "two", "three"])

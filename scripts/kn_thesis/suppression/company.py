@@ -12,6 +12,9 @@ import statsmodels.api as sm
 from kn_thesis.suppression.names import CONTRAST, NUMBERS
 from kn_thesis.suppression.statistics import FEWEST, holm
 
+PUBLISHED = "erase"
+SLOPES = ["operation", "set", "words", "n_words", "slope", "low", "high", "p", "r_squared", "prompts"]
+SLOPES += ["mixed_slope", "mixed_low", "mixed_high", "mixed_p", "note"]
 WORDS = {"all": ("plural", "singular", "biased", "neutral"), "without number": ("biased", "neutral")}
 
 
@@ -53,7 +56,8 @@ def regressions(
     Over words: OLS of a word's mean effect, with HC3 errors and t quantiles: slope, low, high, p, r_squared, n_words.
     Over prompts and words: a linear mixed model with a random intercept for each prompt (REML): mixed_slope,
     mixed_low, mixed_high, mixed_p, over the prompts in `sample` (their number: prompts). That model takes a word's
-    prompts for independent observations of the slope, so its interval is too narrow: the first is the one to go by.
+    prompts for independent observations of the slope, so its interval is too narrow: the first is the one to go by; it
+    is fitted for the published operation alone.
     p is nan for fewer than FEWEST words or prompts, and where words other than one have the same company; then `note`
     says so.
     """
@@ -65,10 +69,9 @@ def regressions(
             rows.append(
                 {"operation": operation, "set": name, "words": words}
                 | _over_words(chosen, confidence)
-                | _mixed(chosen[chosen["prompt"].isin(sample)], confidence)
+                | (_mixed(chosen[chosen["prompt"].isin(sample)], confidence) if operation == PUBLISHED else {})
             )
-    columns = ["operation", "set", "words", "n_words", "slope", "low", "high", "p", "r_squared", "prompts"]
-    return pd.DataFrame(rows).reindex(columns=[*columns, "mixed_slope", "mixed_low", "mixed_high", "mixed_p", "note"])
+    return pd.DataFrame(rows).reindex(columns=SLOPES)
 
 
 def _over_words(rows: pd.DataFrame, confidence: float) -> dict[str, object]:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from kn_thesis.suppression import accuracy, company, statistics
 from kn_thesis.suppression.accuracy import accuracy_table
 from kn_thesis.suppression.company import log_ratios, number_effects, regressions
 from kn_thesis.suppression.sets import control_sample
 from kn_thesis.suppression.statistics import suppression_tests
 
 TABLES = ("effects", "controls", "sets", "words")
+# Columns of what `model_tables` gives, beside model and task.
+COLUMNS = {
+    "tests": [*statistics.COLUMNS, "plural", "singular", "log_ratio"],
+    "accuracy": accuracy.COLUMNS,
+    "slopes": company.SLOPES,
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ def model_tables(
     folder: str | Path, prompts: Mapping[str, str], cooccurrence: pd.DataFrame | None, settings: Settings
 ) -> ModelTables:
     """Test everything of one model: `folder` has its suppression files, `prompts` the table of prompts of each task."""
-    company = log_ratios(cooccurrence) if cooccurrence is not None else log_ratios(NO_COUNTS)
+    counted = log_ratios(NO_COUNTS if cooccurrence is None else cooccurrence)
     found: dict[str, list[pd.DataFrame]] = {name: [] for name in ModelTables.__dataclass_fields__}
     for task, path in prompts.items():
         effects, controls, sets, words = (pd.read_parquet(Path(folder) / f"{task}.{name}.parquet") for name in TABLES)
@@ -60,10 +67,10 @@ def model_tables(
         ].mean()
         sample = asked["prompt"].iloc[control_sample(list(asked["prompt"]), settings.sample, settings.sample_seed)]
         parts = {
-            "tests": tests.join(company, on="word"),
+            "tests": tests.join(counted, on="word"),
             "accuracy": accuracy_table(effects, sets, asked, settings.confidence),
-            "company": means.reset_index().astype({"word": str}).join(company, on="word"),
-            "slopes": regressions(numbers, company["log_ratio"], set(sample), settings.confidence),
+            "company": means.reset_index().astype({"word": str}).join(counted, on="word"),
+            "slopes": regressions(numbers, counted["log_ratio"], set(sample), settings.confidence),
         }
         for name, part in parts.items():
             part.insert(0, "task", task)
@@ -105,10 +112,15 @@ def significance_table(tests: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*columns, "words_published_only", "words_careful_only"])
 
 
-def gathered(paths: Mapping[str, str | Path]) -> pd.DataFrame:
-    """The tables of several models in one, with the column model first; empty ones are passed over."""
+def gathered(paths: Mapping[str, str | Path], columns: Sequence[str] = ()) -> pd.DataFrame:
+    """The tables of several models in one, with the column model first; empty ones are passed over.
+
+    `columns` are those of the table where no model has one, as in a study without paradigms.
+    """
     tables = list(_read(paths))
-    return pd.concat([table for table in tables if len(table)] or tables[:1] or [pd.DataFrame()], ignore_index=True)
+    if not tables:
+        return pd.DataFrame(columns=["model", "task", *columns])
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
 
 
 def _read(paths: Mapping[str, str | Path]) -> Iterator[pd.DataFrame]:

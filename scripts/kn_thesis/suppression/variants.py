@@ -17,6 +17,7 @@ from scipy import stats
 from kn_thesis.suppression.names import expected_sign
 from kn_thesis.suppression.statistics import FEWEST, holm
 
+COLUMNS = ["family", "world", "seed", "model", "operation", "set", "word", "log_ratio", "log_change", "tasks"]
 EXCHANGED = ("baseline", "swapped")  # worlds whose difference in company is the largest
 FEWEST_WORDS = 10  # clusters: with 5 words the slope's test was wrong in 17 % of simulations, with 12 in 4 %
 LEAST = 0.5  # change of log-ratio from which a word's company is taken to be another
@@ -30,6 +31,8 @@ def variant_effects(company: pd.DataFrame, models: Mapping[str, Mapping[str, Any
     `models`: family, world and seed of those trained in a world. Families of which one world only was trained are left
     out; tasks count that have such a set in every model of the family.
     """
+    if company.empty:
+        return pd.DataFrame(columns=COLUMNS)
     rows = company[
         (company["word_group"] == "biased") & company["model"].isin(list(models)) & company["log_ratio"].notna()
     ]
@@ -47,8 +50,7 @@ def variant_effects(company: pd.DataFrame, models: Mapping[str, Mapping[str, Any
             log_ratio=("log_ratio", "first"), log_change=("log_change", "mean"), tasks=("task", "nunique")
         )
         frames.append(means.reset_index().assign(family=family))
-    columns = ["family", "world", "seed", "model", "operation", "set", "word", "log_ratio", "log_change", "tasks"]
-    return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+    return pd.concat(frames, ignore_index=True)[COLUMNS] if frames else pd.DataFrame(columns=COLUMNS)
 
 
 def variant_tests(effects: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
