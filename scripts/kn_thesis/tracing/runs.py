@@ -1,4 +1,4 @@
-"""The two runs that restored ones are made of: the prompt as it is, and with noise on its cue (Meng et al. 2022, §2)."""
+"""The two runs that restored ones are made of: a prompt as it is, and with noise on its cue (Meng et al. 2022, §2)."""
 
 from __future__ import annotations
 

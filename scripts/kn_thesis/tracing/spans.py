@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kn_thesis.corpora.gaps import Encoded, GapTokenizer
+from kn_thesis.corpora.gaps import GapTokenizer
 from kn_thesis.errors import UserError
 
 
@@ -32,13 +32,6 @@ def cue_span(tokenizer: GapTokenizer, prefix: str, suffix: str, target: str, cue
     if not inside:
         raise UserError(f"the cue {cue!r} has no token of its own in the prompt {prefix!r}")
     return inside[0], inside[-1] + 1
-
-
-def check_span(encoded: Encoded, cue: tuple[int, int]) -> None:
-    """Raise UserError for a span that is empty, lies outside the prompt, or covers the gap of a masked model."""
-    first, last = cue
-    if not 0 <= first < last <= len(encoded.input_ids):
-        raise UserError(f"the cue's tokens {first} to {last - 1} are not among the prompt's {len(encoded.input_ids)}")
 
 
 def _covers(text: str, a: int, b: int, start: int, end: int) -> bool:
