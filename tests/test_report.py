@@ -73,7 +73,8 @@ def test_a_browser_shows_each_chapter(finished_study: Path, chromium: str, tmp_p
     assert len(pictures) >= 3 or chapter != "index"
     for table in tables:
         rows = re.search(rf'<table id="table-{table}">(.*?)</table>', dom, re.DOTALL)
-        assert rows and rows[1].count("<tr") > 3, table
+        # The smoke study compares two worlds in one task: a row or two beside the head.
+        assert rows and rows[1].count("<tr") > (1 if table == "variants" else 3), table
     assert int(re.search(r'data-overflow="(-?\d+)"', dom)[1]) <= 0, "the page is wider than the window"
 
 
