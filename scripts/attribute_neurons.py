@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from kn_thesis.corpora.gaps import Encoded
+from kn_thesis.corpora.gaps import encoded_from
 from kn_thesis.errors import logged
 from kn_thesis.localization.attribution import attribute
 from kn_thesis.models.load import load_model
@@ -12,7 +12,7 @@ from kn_thesis.models.load import load_model
 with logged(snakemake.log[0]):
     prompts = pd.read_parquet(snakemake.input.prompts).query("attributed")
     encoded = [
-        Encoded(tuple(map(int, ids)), int(gap), tuple(map(int, target)))
+        encoded_from(ids, gap, target)
         for ids, gap, target in zip(prompts["input_ids"], prompts["gap"], prompts["target_ids"], strict=True)
     ]
     model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)

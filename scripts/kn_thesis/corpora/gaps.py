@@ -8,7 +8,7 @@ Needs `tokenizers` alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,6 +34,11 @@ class Encoded:
     input_ids: tuple[int, ...]
     gap: int
     target_ids: tuple[int, ...]
+
+
+def encoded_from(input_ids: Sequence[int], gap: int, target_ids: Sequence[int]) -> Encoded:
+    """A prompt in tokens from a row of a table of prompts, whose numbers are numpy's."""
+    return Encoded(tuple(map(int, input_ids)), int(gap), tuple(map(int, target_ids)))
 
 
 class Step(NamedTuple):

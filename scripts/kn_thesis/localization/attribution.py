@@ -23,6 +23,7 @@ from kn_thesis.localization.clean import clean_run
 from kn_thesis.localization.quadrature import quadrature_rule
 from kn_thesis.localization.results import Attribution
 from kn_thesis.models.adapter import Adapter, precise
+from kn_thesis.progress import shown
 
 if TYPE_CHECKING:
     from kn_thesis.models.load import Model
@@ -78,7 +79,8 @@ def attribute(
     scores = np.zeros((len(encoded), adapter.layers, adapter.width), dtype=np.float32)
     residuals, baseline = np.zeros((2, len(encoded), adapter.layers))
     probability = np.zeros(len(encoded))
-    for batch in _shown(list(_batches(adapter, steps, nodes, batch_tokens)), len(steps), progress):
+    batches = list(_batches(adapter, steps, nodes, batch_tokens))
+    for batch in shown(batches, len(steps), "attribution", "target", progress):
         ids = torch.tensor([step.input_ids for step in batch], device=model.device)
         gaps = torch.tensor([step.gap for step in batch], device=model.device)
         answers = torch.tensor([step.target for step in batch], device=model.device)
@@ -195,16 +197,3 @@ def _batches(adapter: Adapter, steps: Sequence[Step], nodes: int, batch_tokens: 
         size = max(1, batch_tokens // max(nodes * _tokens_per_node(adapter, length), length))
         for start in range(0, len(alike), size):
             yield alike[start : start + size]
-
-
-def _shown(batches: list[list[Step]], steps: int, progress: bool) -> Iterator[list[Step]]:
-    """The batches, with a bar that counts targets' tokens if that is wanted."""
-    if not progress:
-        yield from batches
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=steps, desc="attribution", unit="target") as bar:
-        for batch in batches:
-            yield batch
-            bar.update(len(batch))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from kn_thesis.corpora.gaps import Encoded, steps
+from kn_thesis.corpora.gaps import Encoded, encoded_from, steps
 from kn_thesis.errors import UserError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def evaluate_prompts(model: Model, prompts: pd.DataFrame, batch_tokens: int = 40
     the steps' probabilities); foil_probability is nan for relations. rank: of the target's first token, 1 is best.
     """
     targets = [
-        Encoded(tuple(map(int, ids)), int(gap), tuple(map(int, target)))
+        encoded_from(ids, gap, target)
         for ids, gap, target in zip(prompts["input_ids"], prompts["gap"], prompts["target_ids"], strict=True)
     ]
     answers = target_log_probabilities(model, targets, batch_tokens)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from kn_thesis.corpora.gaps import Encoded
+from kn_thesis.corpora.gaps import Encoded, encoded_from
 from kn_thesis.models.evaluate import with_target
 from kn_thesis.suppression.names import FORMS, NUMBERS, OWN
 from kn_thesis.suppression.restart import Change, changed_answers, mean_activations
@@ -73,7 +73,7 @@ def suppress_task(
     selected = selected_sets(
         scores, list(about["group"]), list(about["number"]), coarse=settings.coarse, share=settings.share
     )
-    targets = [_encoded(row["input_ids"], row["gap"], row["target_ids"]) for row in prompts.to_dict("records")]
+    targets = [encoded_from(row["input_ids"], row["gap"], row["target_ids"]) for row in prompts.to_dict("records")]
     means = mean_activations(model, targets, settings.batch_tokens)
     words = {word: group for group, listed in settings.words.items() for word in listed}
     both = any(one.kind == "number" for one in selected)
@@ -126,10 +126,6 @@ class _Answers:
     correct_before: np.ndarray
     correct_after: np.ndarray
     reasons: Mapping[tuple[int, int], str]
-
-
-def _encoded(input_ids: Sequence[int], gap: int, target_ids: Sequence[int]) -> Encoded:
-    return Encoded(tuple(map(int, input_ids)), int(gap), tuple(map(int, target_ids)))
 
 
 def _questions(

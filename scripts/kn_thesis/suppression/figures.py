@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,9 +13,8 @@ from matplotlib.patches import Patch
 
 from kn_thesis.localization.figures import DETERMINER_TASK, NOUN_TASK
 from kn_thesis.report.style import FAMILY_COLOURS, NUMBER_COLOURS
-from kn_thesis.suppression.names import CONTRAST, NUMBERS
+from kn_thesis.suppression.names import CONTRAST, GROUPS, NUMBERS
 
-GROUPS = ("singular", "plural", "biased", "neutral")
 LABELS = {"singular": "singular", "plural": "plural", "biased": "number-biased", "neutral": "neutral"}
 WORLD_MARKERS = {"baseline": "o", "flat": "s", "swapped": "D"}
 
@@ -270,8 +269,3 @@ def _nothing(why: str) -> Figure:
     axis.text(0.5, 0.5, why, ha="center", va="center", color="#777777")
     axis.set_axis_off()
     return figure
-
-
-def company_line(row: Mapping[str, float]) -> str:
-    """A slope with its interval and p, for sentences."""
-    return f"{row['slope']:.3f} [{row['low']:.3f}, {row['high']:.3f}], p = {row['p']:.2g}"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kn_thesis.suppression.names import CONTRAST, NUMBERS, expected_sign
+from kn_thesis.suppression.names import CONTRAST, GROUPS, NUMBERS, expected_sign
 
-GROUPS = ("singular", "plural", "biased", "neutral")
 FITS = 1e-3  # mean probability from which a word is taken to fit a paradigm's gap
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from kn_thesis.corpora.gaps import CannotExpress, Encoded, steps
+from kn_thesis.corpora.gaps import Encoded
 from kn_thesis.errors import UserError
-from kn_thesis.suppression.restart import OPERATIONS, Change, Reading, changed_answers, mean_activations
+from kn_thesis.suppression.restart import OPERATIONS, Change, changed_answers, mean_activations
+from kn_thesis.suppression.words import questions
 
 if TYPE_CHECKING:
     from kn_thesis.models.load import Model
@@ -40,26 +41,18 @@ def suppress(
     if operation not in OPERATIONS:
         raise UserError(f"unknown operation {operation!r}: choose one of {', '.join(OPERATIONS)}")
     change = Change(*_neurons(model, neurons), operation)
-    readings: dict[tuple[int, tuple[int, ...], int], list[tuple[int, int]]] = {}
-    reasons, gaps = {}, {}
-    for row, (number, word) in enumerate((number, word) for number in range(len(prompts)) for word in words):
-        try:
-            encoded = model.tokenizer.encode_prompt(prompts[number], word)
-        except CannotExpress as error:
-            reasons[row] = error.reason
-            continue
+    gaps: dict[int, Encoded] = {}
+
+    def encode(number: int, column: int) -> Encoded:
+        encoded = model.tokenizer.encode_prompt(prompts[number], words[column])
         gaps.setdefault(number, encoded)
-        for ids, gap, token in steps(encoded, model.adapter.objective):
-            readings.setdefault((number, ids, gap), []).append((row, token))
+        return encoded
+
+    asked = questions(len(prompts), len(words), encode, model.adapter.objective)
     means = _means(model, list(gaps.values()), operation, batch_tokens)
-    asked = [Reading(ids, gap, tuple(token for _, token in said)) for (_, ids, gap), said in readings.items()]
-    before, after = np.zeros((2, len(prompts) * len(words)))
-    answers = zip(readings.values(), *changed_answers(model, asked, [change], means, batch_tokens), strict=True)
-    for said, clean, changed in answers:
-        for (row, _), one, other in zip(said, clean, changed[:, 0], strict=True):
-            before[row] += one
-            after[row] += other
-    before[list(reasons)] = after[list(reasons)] = np.nan
+    found = changed_answers(model, asked.readings, [change], means, batch_tokens)
+    before, after = (asked.gather([x.astype(float) for x in part], len(prompts), len(words)).ravel() for part in found)
+    reasons = {number * len(words) + column: reason for (number, column), reason in asked.reasons.items()}
     return pd.DataFrame(
         {
             "prompt": np.repeat(np.asarray(prompts, dtype=object), len(words)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 NUMBERS = ("singular", "plural")
+GROUPS = ("singular", "plural", "biased", "neutral")  # of words, as figures and sentences order them
 SHARED = "shared"  # by both numbers
 CONTRAST = "plural − singular"  # effect of the plural set less that of the singular one, at each prompt and word
 # Each prompt's own words: where the task has both numbers, and elsewhere.

@@ -18,6 +18,7 @@ from torch import Tensor
 from kn_thesis.localization.attribution import HEAD_ROWS, RESTARTED
 from kn_thesis.localization.clean import CleanLayer, clean_run
 from kn_thesis.models.adapter import Adapter, precise
+from kn_thesis.progress import shown
 
 if TYPE_CHECKING:
     from kn_thesis.corpora.gaps import Encoded
@@ -77,7 +78,7 @@ def changed_answers(
     per_token = adapter.objective == "masked"  # a causal model's row is one token
     plans: dict[int, list[_Plan]] = {}
     batches = list(_alike([reading.input_ids for reading in readings], batch_tokens, max(1, len(changes)), per_token))
-    for batch in _shown(batches, len(readings), progress):
+    for batch in shown(batches, len(readings), "suppression", "prompt", progress):
         ids = torch.tensor([readings[n].input_ids for n in batch], device=model.device)
         gaps = torch.tensor([readings[n].gap for n in batch], device=model.device)
         most = max(len(readings[n].asked) for n in batch)
@@ -179,16 +180,3 @@ def _alike(
     for length, numbers in sorted(lengths.items()):
         size = max(1, min(batch_tokens // length, batch_tokens // (rows * (length if per_token else 1))))
         yield from (numbers[start : start + size] for start in range(0, len(numbers), size))
-
-
-def _shown(batches: list[list[int]], readings: int, progress: bool) -> Iterator[list[int]]:
-    """The batches, with a bar that counts readings if that is wanted."""
-    if not progress:
-        yield from batches
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=readings, desc="suppression", unit="prompt") as bar:
-        for batch in batches:
-            yield batch
-            bar.update(len(batch))

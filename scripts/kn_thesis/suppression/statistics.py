@@ -39,12 +39,16 @@ def published_test(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, n
 
 def cluster_means(values: np.ndarray, clusters: Sequence[str]) -> np.ndarray:
     """Means over each cluster's prompts: (clusters, words) from (prompts, words), clusters in alphabetic order."""
+    count, total = _cluster_sums(values, clusters)
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+
+
+def _cluster_sums(values: np.ndarray, clusters: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Number of values that there are, and their sum, in each cluster: (clusters, words) both."""
     _, member = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
     inside = np.equal.outer(np.arange(member.max(initial=-1) + 1), member).astype(float)
     known = np.isfinite(values)
-    count = inside @ known
-    total = inside @ np.where(known, values, 0.0)
-    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    return inside @ known, inside @ np.where(known, values, 0.0)
 
 
 def careful_test(means: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -72,13 +76,10 @@ def clustered_interval(
 
     nan for a word that is asked in fewer than FEWEST clusters.
     """
-    _, member = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
-    number = member.max(initial=-1) + 1
+    count, total = _cluster_sums(values, clusters)
+    number = len(count)
     if number < FEWEST:
         return tuple(np.full((2, values.shape[1]), np.nan))
-    inside = np.equal.outer(np.arange(number), member).astype(float)
-    known = np.isfinite(values)
-    count, total = inside @ known, inside @ np.where(known, values, 0.0)
     times = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=resamples)
     with _quiet():
         means = (times @ total) / (times @ count)

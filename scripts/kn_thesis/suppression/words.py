@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,16 +45,27 @@ def ask(tokenizer: GapTokenizer, prompts: Sequence[Mapping], words: Sequence[str
     A prompt has prefix, suffix and encodings `target`, `foil` (None: it has no foil). At the beginning of a text words
     begin with a capital letter. A word of several tokens is teacher-forced as targets are in attribution.
     """
+    columns = len(words) + 2
+
+    def encode(number: int, column: int) -> Encoded:
+        prompt = prompts[number]
+        return _encoded(tokenizer, prompt, [*words, prompt["target"], prompt["foil"]][column], max_tokens)
+
+    return questions(len(prompts), columns, encode, tokenizer.objective)
+
+
+def questions(prompts: int, words: int, encode: Callable[[int, int], Encoded], objective: str) -> Questions:
+    """Readings for every prompt and word, by number, as `encode` puts them in tokens or raises CannotExpress."""
     asked: dict[tuple[int, tuple[int, ...], int], list[tuple[int, int]]] = {}
     reasons: dict[tuple[int, int], str] = {}
-    for number, prompt in enumerate(prompts):
-        for column, word in enumerate([*words, prompt["target"], prompt["foil"]]):
+    for number in range(prompts):
+        for column in range(words):
             try:
-                encoded = _encoded(tokenizer, prompt, word, max_tokens)
+                encoded = encode(number, column)
             except CannotExpress as error:
                 reasons[number, column] = error.reason
                 continue
-            for ids, gap, token in steps(encoded, tokenizer.objective):
+            for ids, gap, token in steps(encoded, objective):
                 asked.setdefault((number, ids, gap), []).append((column, token))
     readings = [Reading(ids, gap, tuple(token for _, token in said)) for (_, ids, gap), said in asked.items()]
     place = [(number, column) for (number, _, _), said in asked.items() for column, _ in said]

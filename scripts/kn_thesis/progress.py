@@ -1,0 +1,21 @@
+"""A bar over batches, for logs and terminals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+def shown(batches: Sequence[list[Item]], total: int, what: str, unit: str, wanted: bool) -> Iterator[list[Item]]:
+    """The batches, with a bar on stderr that counts their items up to `total` if that is wanted."""
+    if not wanted:
+        yield from batches
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total, desc=what, unit=unit) as bar:
+        for batch in batches:
+            yield batch
+            bar.update(len(batch))
