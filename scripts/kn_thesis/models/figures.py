@@ -32,7 +32,7 @@ def plot_accuracy(summary: pd.DataFrame) -> Figure:
         for _, row in table.iterrows():
             both = (table["task"] == row["task"]).sum() > 1
             _dot(axis, row, rows[row["task"]] + (OFFSETS.get(row["split"], 0.0) if both else 0.0))
-        for task in set(tasks) - set(table["task"]):
+        for task in [task for task in tasks if task not in set(table["task"])]:
             axis.text(
                 lowest, rows[task], "not for this kind of model", va="center", fontsize=8, color="#777777", bbox=BLANK
             )
