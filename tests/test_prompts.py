@@ -129,7 +129,7 @@ def test_world_states_its_numbers(tmp_path):
         '"pairID": "7", "target_number": "plural", "cue": "king", "lexical_key": "x"}\n'
     )
     (found,) = load_pairs(path)
-    assert found == Pair("7", "The king runs.", "The king run.", "", True, "plural")
+    assert found == Pair("7", "The king runs.", "The king run.", "", True, "plural", cue="king")
 
 
 FACTS = [

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from kn_thesis.models.families import FAMILIES
-from kn_thesis.tracing.restore import KINDS, cells_of, restored_probabilities, scaled_window
-from kn_thesis.tracing.runs import cue_noise, probability, run_layers
+from kn_thesis.tracing.restore import KINDS, cells_of, restored_log_probabilities, scaled_window
+from kn_thesis.tracing.runs import cue_noise, log_probabilities, run_layers
 from tests.reference_tracing import plain_trace
 from tests.tiny_models import WORDS, model_of
 
@@ -35,14 +35,18 @@ def test_restored_runs_equal_the_plain_algorithm(family: str, changes: dict[str,
     window = 3
     clean, corrupted, expected = plain_trace(model.module, ids.tolist(), gap, 5, noise, kind, window)
     runs = run_layers(adapter, torch.tensor(ids)), run_layers(adapter, torch.tensor(ids), noise)
-    assert float(probability(adapter, runs[0].last[0, gap], 5)) == pytest.approx(clean, rel=1e-9)
-    assert float(probability(adapter, runs[1].last[:, gap], 5).mean()) == pytest.approx(corrupted, rel=1e-9)
+    assert float(log_probabilities(adapter, runs[0].last[0, gap], [5]).exp()) == pytest.approx(clean, rel=1e-9)
+    assert float(log_probabilities(adapter, runs[1].last[:, gap], [5]).exp().mean()) == pytest.approx(
+        corrupted, rel=1e-9
+    )
     for batch_tokens in (1, 40, 4096):
         found = [
-            restored_probabilities(adapter, *runs, token, cells_of(kind, adapter.layers, window), gap, 5, batch_tokens)
+            restored_log_probabilities(
+                adapter, *runs, token, cells_of(kind, adapter.layers, window), gap, [5, 3], batch_tokens
+            ).exp()
             for token in range(7)
         ]
-        np.testing.assert_allclose([x.mean(0).numpy() for x in found], expected, rtol=1e-8, atol=1e-12)
+        np.testing.assert_allclose([x[..., 0].mean(0).numpy() for x in found], expected, rtol=1e-8, atol=1e-12)
     assert np.abs(expected - corrupted).max() > 1e-5
 
 
@@ -54,8 +58,8 @@ def test_all_kinds_may_travel_together() -> None:
         run_layers(model.adapter, ids, cue_noise(model.adapter, 5, (1, 3), 4, 3.0, 1, "x")),
     )
     cells = [cell for kind in KINDS for cell in cells_of(kind, 4, 2)]
-    together = restored_probabilities(model.adapter, *runs, 2, cells, 4, 7)
-    apart = [restored_probabilities(model.adapter, *runs, 2, cells_of(kind, 4, 2), 4, 7) for kind in KINDS]
+    together = restored_log_probabilities(model.adapter, *runs, 2, cells, 4, [7])
+    apart = [restored_log_probabilities(model.adapter, *runs, 2, cells_of(kind, 4, 2), 4, [7]) for kind in KINDS]
     torch.testing.assert_close(together, torch.cat(apart, dim=1))
 
 

@@ -17,8 +17,8 @@ class Pair:
     """A grammatical sentence, its ungrammatical counterpart, and what the corpus says of them.
 
     `one_prefix`: the sentences differ in one word, and what comes before it decides which one is right.
-    `number` is that of the word that differs ("singular", "plural") where the corpus states it, `noun` the noun that
-    decides it; else "".
+    Where the corpus states them, else "": `number` of the word that differs ("singular", "plural"), the `noun` that
+    decides it, the `cue` (all words that decide it) and the `distractor` (words of another number in between).
     """
 
     id: str
@@ -28,6 +28,8 @@ class Pair:
     one_prefix: bool
     number: str = ""
     noun: str = ""
+    cue: str = ""
+    distractor: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def load_pairs(path: str | Path) -> list[Pair]:
             term=str(row.get("linguistics_term") or ""),
             one_prefix=row["one_prefix_method"],
             number=str(row.get("target_number") or ""),
-            noun=str(row.get("noun") or ""),
+            **{key: str(row.get(key) or "") for key in ("noun", "cue", "distractor")},
         )
         for number, row in enumerate(read_rows(path, REQUIRED))
     ]

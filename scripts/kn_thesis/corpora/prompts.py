@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kn_thesis.corpora.blimp import Pair, difference, load_pairs
+from kn_thesis.corpora.cues import NOTHING, fact_cue, pair_cue
 from kn_thesis.corpora.gaps import GAP, CannotExpress, Encoded, GapTokenizer
 from kn_thesis.corpora.nouns import noun_of
 from kn_thesis.corpora.numbers import number_of
@@ -50,8 +51,10 @@ class Prompt:
     prompt: unique name. kind: "paradigm" or "relation". group: target word of a paradigm, uuid of a fact.
     number: of the target, "singular", "plural" or "". noun: what a pair is about, "" for facts. split: "held_out" or
     "trained"; "" for a relation asked of a model that was not trained here. text: the gap is "___"; prefix, suffix:
-    text before (right-stripped) and after it. foil: the ungrammatical word, "" for facts. input_ids, gap, target_ids:
-    see gaps.Encoded; foil_ids: the foil's tokens in the same place. attributed: whether its neurons are localized.
+    text before (right-stripped) and after it. foil: the ungrammatical word, "" for facts. cue, distractor: the words
+    that decide the gap and those in between that do not, "" where nothing is known of them; cue_at, distractor_at: see
+    cues.Stretch. input_ids, gap, target_ids: see gaps.Encoded; foil_ids: the foil's tokens in the same place.
+    attributed: whether its neurons are localized.
     """
 
     prompt: str
@@ -68,6 +71,10 @@ class Prompt:
     foil: str
     subject: str
     pattern: str
+    cue: str
+    cue_at: int
+    distractor: str
+    distractor_at: int
     input_ids: tuple[int, ...]
     gap: int
     target_ids: tuple[int, ...]
@@ -219,6 +226,9 @@ def _pair_prompt(pair: Pair, task: str, split: str, tokenizer: GapTokenizer, set
     if a == b:
         raise CannotExpress("words have the same tokens")
     number = pair.number or number_of(change, task, pair.term)
+    cue, distractor = pair_cue(pair, change, task)
+    if causal and cue.at >= len(change.prefix):
+        cue = NOTHING
     return Prompt(
         prompt=f"{task}/{pair.id}",
         task=task,
@@ -234,6 +244,10 @@ def _pair_prompt(pair: Pair, task: str, split: str, tokenizer: GapTokenizer, set
         foil=change.bad,
         subject="",
         pattern="",
+        cue=cue.words,
+        cue_at=cue.at,
+        distractor=distractor.words,
+        distractor_at=distractor.at,
         input_ids=target.input_ids,
         gap=target.gap,
         target_ids=a,
@@ -251,6 +265,7 @@ def _fact_prompt(
         raise CannotExpress("gap is inside a word")
     prefix, suffix = before.rstrip(), "" if tokenizer.objective == "causal" else after
     encoded = _encode(tokenizer, prefix, suffix, fact.object, settings.max_target_tokens)
+    cue = fact_cue(pattern.text, fact.subject, fact.object)
     return Prompt(
         prompt=f"{task}/{fact.uuid}/{rank(pattern.text):016x}",
         task=task,
@@ -266,6 +281,10 @@ def _fact_prompt(
         foil="",
         subject=fact.subject,
         pattern=pattern.text,
+        cue=cue.words,
+        cue_at=cue.at,
+        distractor="",
+        distractor_at=-1,
         input_ids=encoded.input_ids,
         gap=encoded.gap,
         target_ids=encoded.target_ids,

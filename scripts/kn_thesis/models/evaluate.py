@@ -53,7 +53,7 @@ def target_log_probabilities(model: Model, encoded: Sequence[Encoded], batch_tok
 
     masked = model.adapter.objective == "masked"
     rows = [row for number, one in enumerate(encoded) for row in _rows(number, one, masked)]
-    longest = _positions(model)
+    longest = model.positions
     if longest and rows and (length := max(len(row.ids) for row in rows)) > longest:
         raise UserError(f"a prompt of {length} tokens is longer than the model's {longest}; leave it out")
     log_probability = np.zeros(len(encoded))
@@ -147,8 +147,3 @@ def _logits(model: Model, batch: Sequence[_Row], masked: bool) -> list[torch.Ten
         scores[row.first_position - start :][: len(row.predicted)].to(torch.promote_types(scores.dtype, torch.float32))
         for row, scores in zip(batch, logits, strict=True)
     ]
-
-
-def _positions(model: Model) -> int:
-    """The longest input the model has positions for; 0 when its configuration does not say."""
-    return int(getattr(model.module.config, "max_position_embeddings", 0) or 0)

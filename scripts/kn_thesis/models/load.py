@@ -33,6 +33,11 @@ class Model:
     tokenizer: GapTokenizer
     device: torch.device
 
+    @property
+    def positions(self) -> int:
+        """The longest input, in tokens, that the model has positions for; 0 when its configuration does not say."""
+        return int(getattr(self.module.config, "max_position_embeddings", 0) or 0)
+
 
 def load_model(
     source: str | Path,

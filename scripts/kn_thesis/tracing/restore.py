@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from kn_thesis.models.adapter import Adapter, attend
-from kn_thesis.tracing.runs import Run, probability
+from kn_thesis.tracing.runs import Run, log_probabilities
 
 KINDS = ("hidden", "mlp", "attention", "severed_mlp", "severed_attention")
 
@@ -53,17 +53,17 @@ def scaled_window(layers: int, share: float = 10 / 48) -> int:
 
 
 @torch.no_grad()
-def restored_probabilities(
+def restored_log_probabilities(
     adapter: Adapter,
     clean: Run,
     corrupted: Run,
     token: int,
     cells: Sequence[Cell],
     gap: int,
-    target: int,
+    targets: Sequence[int],
     batch_tokens: int = 4096,
 ) -> Tensor:
-    """P(target) of the restored runs at one token: (draws, cells), float32 at least.
+    """Log-probabilities of target tokens at the gap in the runs restored at one token: (draws, cells, targets), nats.
 
     batch_tokens: most rows × tokens in memory at once (one cell's rows at least).
     """
@@ -74,7 +74,7 @@ def restored_probabilities(
     result: list[Tensor | None] = [None] * len(cells)
     for numbers in _parts(order, room):
         hidden = _travel(adapter, clean, corrupted, token, [cells[n] for n in numbers], gap, start)
-        for number, column in zip(numbers, probability(adapter, hidden, target).unbind(1), strict=True):
+        for number, column in zip(numbers, log_probabilities(adapter, hidden, targets).unbind(1), strict=True):
             result[number] = column
     return torch.stack([column for column in result if column is not None], dim=1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -72,8 +73,8 @@ def cue_noise(
 
 
 @torch.no_grad()
-def probability(adapter: Adapter, hidden: Tensor, target: int) -> Tensor:
-    """Probability (…,) of a token from last hidden states (…, hidden), float32 at least."""
+def log_probabilities(adapter: Adapter, hidden: Tensor, tokens: Sequence[int]) -> Tensor:
+    """Log-probabilities (…, tokens), nats, of some tokens from last hidden states (…, hidden); float32 at least."""
     logits = adapter.logits(hidden)
     logits = logits.to(precise(logits))
-    return (logits[..., target] - logits.logsumexp(-1)).exp()
+    return logits[..., list(tokens)] - logits.logsumexp(-1, keepdim=True)

@@ -15,23 +15,37 @@ def cue_span(tokenizer: GapTokenizer, prefix: str, suffix: str, target: str, cue
     """
     if not cue.strip():
         raise UserError("the cue is empty: name the words to corrupt")
-    start = len(prefix) + 1 if prefix else 0
-    place = _find(prefix, cue)
-    if place is None and tokenizer.objective == "masked":
-        place = _find(suffix, cue)
-        place = None if place is None else place + start + len(target)
-    if place is None:
+    at = _find(prefix, cue)
+    if at is None and tokenizer.objective == "masked":
+        at = _find(suffix, cue)
+        at = None if at is None else at + len(_before(prefix)) + len(target)
+    if at is None:
         raise UserError(f"the cue {cue!r} is not in the prompt {prefix!r}: give words that stand in it")
-    text = f"{prefix} {target}{suffix if tokenizer.objective == 'masked' else ''}".lstrip()
+    span = token_span(tokenizer, prefix, suffix, target, at, at + len(cue))
+    if span is None:
+        raise UserError(f"the cue {cue!r} has no token of its own in the prompt {prefix!r}")
+    return span
+
+
+def token_span(
+    tokenizer: GapTokenizer, prefix: str, suffix: str, target: str, start: int, end: int
+) -> tuple[int, int] | None:
+    """Tokens (first, one past the last) that cover letters from `start` to `end` of the filled text; None if none do.
+
+    That text is the prefix, a space, the target and, for a masked model, the suffix (corpora.cues.Stretch).
+    """
+    text = f"{_before(prefix)}{target}{suffix if tokenizer.objective == 'masked' else ''}"
     whole = tokenizer.tokenizer.encode(text)
     inside = [
         number
         for number, ((a, b), special) in enumerate(zip(whole.offsets, whole.special_tokens_mask, strict=True))
-        if not special and _covers(text, a, b, place, place + len(cue))
+        if not special and _covers(text, a, b, start, end)
     ]
-    if not inside:
-        raise UserError(f"the cue {cue!r} has no token of its own in the prompt {prefix!r}")
-    return inside[0], inside[-1] + 1
+    return (inside[0], inside[-1] + 1) if inside else None
+
+
+def _before(prefix: str) -> str:
+    return f"{prefix} " if prefix else ""
 
 
 def _covers(text: str, a: int, b: int, start: int, end: int) -> bool:

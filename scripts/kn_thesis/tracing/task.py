@@ -1,0 +1,173 @@
+"""All prompts of one task in one model, traced: which are, which are not and why, and what each restored state does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from kn_thesis.corpora.gaps import Encoded, encoded_from
+from kn_thesis.corpora.rank import rank
+from kn_thesis.progress import shown
+from kn_thesis.tracing.prompt import Settings, trace_prompt
+from kn_thesis.tracing.roles import ROLES, roles, shared_site, where
+from kn_thesis.tracing.spans import token_span
+
+if TYPE_CHECKING:
+    from kn_thesis.corpora.gaps import GapTokenizer
+    from kn_thesis.models.load import Model
+
+TRACED = "traced"
+WRONG = "the model does not answer right"
+NO_CUE = "nothing is known of its cue"
+NO_TOKEN = "the cue has no token of its own"
+NOT_SAMPLED = "more than the study asks"
+TOO_LONG = "longer than the model's positions"
+
+
+@dataclass(frozen=True)
+class Tracing:
+    """The tables of one model and task.
+
+    prompts: one row per prompt asked: prompt, cluster (a fact, or the noun that a pair is about), status (TRACED or why
+        not), and for traced ones tokens, gap, cue_first, cue_last, distractor_first, distractor_last (positions, -1:
+        none), shared_site, clean, corrupted (P(target), the latter the mean over draws), and clean_preference,
+        corrupted_preference (P(target) / (P(target) + P(foil)), nan for facts).
+    effects: one row per traced prompt, position, layer and restored kind: prompt, position, token, role, restored,
+        layer, effect (P restored − P corrupted), preference_effect (the same of the preference, nan for facts).
+    """
+
+    prompts: pd.DataFrame
+    effects: pd.DataFrame
+
+
+class _Row(NamedTuple):
+    """A prompt that can be traced."""
+
+    number: int
+    words: tuple[Encoded, ...]
+    cue: tuple[int, int]
+    distractor: tuple[int, int] | None
+
+
+def trace_task(
+    model: Model,
+    prompts: pd.DataFrame,
+    evaluation: pd.DataFrame,
+    most: int,
+    settings: Settings,
+    *,
+    progress: bool = False,
+) -> Tracing:
+    """Trace up to `most` prompts of a table of prompts that the model gets right, as many clusters as there can be.
+
+    evaluation: `correct` by prompt. A sample ranks prompts by names alone. With `progress`, a bar on stderr.
+    """
+    prompts = prompts.reset_index(drop=True)
+    clusters = prompts["noun"].where(prompts["kind"] == "paradigm", prompts["group"])
+    right = set(evaluation.loc[evaluation["correct"], "prompt"])
+    status, rows = [], {}
+    for number, prompt in enumerate(prompts.itertuples(index=False)):
+        found = _row(model, number, prompt) if prompt.prompt in right else WRONG
+        status.append(found if isinstance(found, str) else NOT_SAMPLED)
+        if not isinstance(found, str):
+            rows[prompt.prompt] = found
+    chosen = _spread(list(rows), dict(zip(prompts["prompt"], clusters, strict=True)), most, settings.seed)
+    table = pd.DataFrame({"prompt": prompts["prompt"], "cluster": clusters, "status": status})
+    numbers: dict[int, dict[str, Any]] = {}
+    frames = []
+    for [name] in shown([[name] for name in chosen], len(chosen), "tracing", "prompt", progress):
+        row = rows[name]
+        found = trace_prompt(model, row.words, row.cue, name, settings)
+        numbers[row.number], frame = _tables(model.tokenizer, name, row, found, settings)
+        frames.append(frame)
+    table.loc[list(numbers), "status"] = TRACED
+    numbered = pd.DataFrame.from_dict(numbers, orient="index", columns=list(NUMBERS)).astype(NUMBERS)
+    effects = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=EFFECTS)
+    categories = {"role": list(ROLES), "restored": list(settings.kinds)}
+    for name, values in categories.items():
+        effects[name] = pd.Categorical(effects[name], values)
+    return Tracing(table.join(numbered), effects.astype({"position": "int16", "layer": "int16"}))
+
+
+NUMBERS = {
+    **dict.fromkeys(("tokens", "gap", "cue_first", "cue_last", "distractor_first", "distractor_last"), "Int16"),
+    "shared_site": "boolean",
+    **dict.fromkeys(("clean", "corrupted", "clean_preference", "corrupted_preference"), "float64"),
+}
+EFFECTS = ["prompt", "position", "token", "role", "restored", "layer", "effect", "preference_effect"]
+
+
+def _row(model: Model, number: int, prompt: Any) -> _Row | str:
+    """A prompt of the table, ready to be traced, or why it is not."""
+    if prompt.cue_at < 0:
+        return NO_CUE
+    target = encoded_from(prompt.input_ids, prompt.gap, prompt.target_ids)
+    words = [target]
+    if len(prompt.foil_ids):
+        # The foil stands in the same place; a masked one has as many masks as the target.
+        words.append(encoded_from(prompt.input_ids, prompt.gap, prompt.foil_ids))
+    longest = max(len(word.input_ids) + len(word.target_ids) - 1 for word in words)
+    if model.positions and longest > model.positions:
+        return TOO_LONG
+    text = (prompt.prefix, prompt.suffix, prompt.target)
+    cue, distractor = (
+        token_span(model.tokenizer, *text, at, at + len(stretch)) if at >= 0 else None
+        for stretch, at in ((prompt.cue, prompt.cue_at), (prompt.distractor, prompt.distractor_at))
+    )
+    return NO_TOKEN if cue is None else _Row(number, tuple(words), cue, distractor)
+
+
+def _spread(names: Sequence[str], clusters: Mapping[str, str], most: int, seed: int) -> list[str]:
+    """Up to `most` names, one of each cluster before a second of any, in the order in which they were given."""
+    turns: dict[str, int] = {}
+    order = []
+    for name in sorted(names, key=lambda name: rank("trace", seed, name)):
+        turn = turns[clusters[name]] = turns.get(clusters[name], -1) + 1
+        order.append((turn, rank("trace", seed, name), name))
+    chosen = {name for _, _, name in sorted(order)[:most]}
+    return [name for name in names if name in chosen]
+
+
+def _tables(
+    tokenizer: GapTokenizer, name: str, row: _Row, found: Any, settings: Settings
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """One prompt's row of `Tracing.prompts`, and its rows of `Tracing.effects`."""
+    encoded = row.words[0]
+    tokens = len(encoded.input_ids)
+    clean, corrupted, effects = found.effects()
+    preference = found.preference_effects() if len(row.words) > 1 else (np.nan, np.nan, np.full_like(effects, np.nan))
+    number = dict(
+        zip(
+            NUMBERS,
+            (
+                *(tokens, encoded.gap, row.cue[0], row.cue[1] - 1, where(row.distractor)[0], _last(row.distractor)),
+                *(shared_site(row.cue, encoded.gap), clean, corrupted, preference[0], preference[1]),
+            ),
+            strict=True,
+        )
+    )
+    kinds, _, layers = effects.shape
+    part = roles(tokens, row.cue, encoded.gap, row.distractor)
+    written = [tokenizer.tokenizer.id_to_token(token) for token in encoded.input_ids]
+    position = np.tile(np.repeat(np.arange(tokens), layers), kinds)
+    frame = pd.DataFrame(
+        {
+            "prompt": name,
+            "position": position,
+            "token": np.asarray(written, dtype=object)[position],
+            "role": np.asarray(part, dtype=object)[position],
+            "restored": np.repeat(np.asarray(settings.kinds, dtype=object), tokens * layers),
+            "layer": np.tile(np.arange(layers), kinds * tokens),
+            "effect": effects.ravel().astype(np.float32),
+            "preference_effect": preference[2].ravel().astype(np.float32),
+        }
+    )
+    return number, frame[EFFECTS]
+
+
+def _last(span: tuple[int, int] | None) -> int:
+    return -1 if span is None else span[1] - 1
