@@ -9,14 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kn_thesis.suppression.statistics import (
-    careful_test,
-    cluster_means,
-    clustered_interval,
-    effect_size,
-    holm,
-    published_test,
-)
+from kn_thesis.clusters import cluster_means, clustered_interval, holm
+from kn_thesis.suppression.statistics import careful_test, effect_size, published_test
 
 # Hours of sleep won under two drugs by the same ten patients: Student (1908), Biometrika 6; `sleep` in R.
 FIRST = np.array([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0])

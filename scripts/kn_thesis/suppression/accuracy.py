@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.contingency_tables import mcnemar
 
+from kn_thesis.clusters import FEWEST
 from kn_thesis.models.summary import wilson
 from kn_thesis.suppression.names import FORMS, NUMBERS, OWN
-from kn_thesis.suppression.statistics import FEWEST
 
 COLUMNS = [
     *("kind", "operation", "prompts", "without_neurons", "correct_before", "correct_after", "overturned", "restored"),

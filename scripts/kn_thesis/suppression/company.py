@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import statsmodels.api as sm
 
+from kn_thesis.clusters import FEWEST, holm
 from kn_thesis.suppression.names import CONTRAST, NUMBERS
-from kn_thesis.suppression.statistics import FEWEST, holm
 
 PUBLISHED = "erase"
 SLOPES = ["operation", "set", "words", "n_words", "slope", "low", "high", "p", "r_squared", "prompts"]

@@ -12,15 +12,13 @@ means, both under Holm's correction over the words of a figure; an effect size, 
 from __future__ import annotations
 
 import gc
-import warnings
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
-FEWEST = 5  # observations without which no p-value is given
+from kn_thesis.clusters import FEWEST, cluster_means, clustered_interval, holm, quiet
+
 KEY = ["kind", "set", "operation"]
 
 
@@ -29,7 +27,7 @@ def published_test(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, n
 
     nan stands for a word that is not asked at a prompt; p is nan for fewer than FEWEST prompts.
     """
-    with _quiet():
+    with quiet():
         means = np.nanmean(before, axis=0), np.nanmean(after, axis=0)
         p = stats.ttest_ind(before, after, axis=0, nan_policy="omit").pvalue
     few = np.isfinite(before).sum(axis=0) < FEWEST
@@ -37,26 +35,12 @@ def published_test(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, n
     return change, np.where(few, np.nan, np.ma.filled(p, np.nan))
 
 
-def cluster_means(values: np.ndarray, clusters: Sequence[str]) -> np.ndarray:
-    """Means over each cluster's prompts: (clusters, words) from (prompts, words), clusters in alphabetic order."""
-    count, total = _cluster_sums(values, clusters)
-    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-
-
-def _cluster_sums(values: np.ndarray, clusters: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Number of values that there are, and their sum, in each cluster: (clusters, words) both."""
-    _, member = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
-    inside = np.equal.outer(np.arange(member.max(initial=-1) + 1), member).astype(float)
-    known = np.isfinite(values)
-    return inside @ known, inside @ np.where(known, values, 0.0)
-
-
 def careful_test(means: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """t, p of the t-test and p of Wilcoxon's test that clusters' mean changes (clusters, words) are 0; (words,) each.
 
     nan for fewer than FEWEST clusters, and where nothing changes at all.
     """
-    with _quiet():
+    with quiet():
         t = stats.ttest_1samp(means, 0.0, axis=0, nan_policy="omit")
         wilcoxon = np.array([_wilcoxon(column[np.isfinite(column)]) for column in means.T])
     few = np.isfinite(means).sum(axis=0) < FEWEST
@@ -69,38 +53,9 @@ def _wilcoxon(values: np.ndarray) -> float:
     return float(stats.wilcoxon(values).pvalue) if len(values) >= FEWEST and values.any() else np.nan
 
 
-def clustered_interval(
-    values: np.ndarray, clusters: Sequence[str], resamples: int, confidence: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile interval of the mean over prompts, (words,) each end: clusters are resampled with replacement.
-
-    nan for a word that is asked in fewer than FEWEST clusters.
-    """
-    count, total = _cluster_sums(values, clusters)
-    number = len(count)
-    if number < FEWEST:
-        return tuple(np.full((2, values.shape[1]), np.nan))
-    times = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=resamples)
-    with _quiet():
-        means = (times @ total) / (times @ count)
-        ends = np.nanquantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-    low, high = np.where((count > 0).sum(axis=0) < FEWEST, np.nan, ends)
-    return low, high
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's correction over the p-values that there are; nan stays nan."""
-    p = np.asarray(p, dtype=float)
-    corrected = np.full(p.shape, np.nan)
-    known = np.isfinite(p)
-    if known.any():
-        corrected[known] = multipletests(p[known], method="holm")[1]
-    return corrected
-
-
 def effect_size(change: np.ndarray) -> np.ndarray:
     """d_z (words,): mean of the prompts' changes (prompts, words) over their standard deviation."""
-    with _quiet():
+    with quiet():
         return np.nanmean(change, axis=0) / np.nanstd(change, axis=0, ddof=1)
 
 
@@ -195,7 +150,7 @@ def _row_values(names, before, after, change, nouns, unseen, resamples, confiden
     relative, p_published = published_test(before, after)
     t, p_paired, p_wilcoxon = careful_test(means)
     low, high = clustered_interval(change, clusters, resamples, confidence, seed)
-    with _quiet():
+    with quiet():
         rest = np.nanmean(change[unseen.loc[names].to_numpy()], axis=0)
         return {
             "prompts": np.isfinite(change).sum(axis=0),
@@ -227,7 +182,7 @@ def _control_values(rows: pd.DataFrame, order: dict[str, int]) -> dict[str, np.n
     own, random = means[0], means[1:]
     if not len(random):
         return {"controls": np.zeros(len(own), dtype=int)}
-    with _quiet():
+    with quiet():
         beyond = (np.abs(random) >= np.abs(own)).sum(axis=0)
         share = (1 + beyond) / (1 + len(random))
         return {
@@ -237,16 +192,3 @@ def _control_values(rows: pd.DataFrame, order: dict[str, int]) -> dict[str, np.n
             "p_controls": np.where(np.isfinite(own) & (len(random) >= FEWEST), share, np.nan),
             "beyond_controls": (beyond == 0) & np.isfinite(own),
         }
-
-
-class _quiet(warnings.catch_warnings):
-    """Means of nothing and tests without variance give nan, and that is what is wanted."""
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        warnings.simplefilter("ignore")
-        self._state = np.seterr(all="ignore")
-
-    def __exit__(self, *error) -> None:
-        np.seterr(**self._state)
-        super().__exit__(*error)

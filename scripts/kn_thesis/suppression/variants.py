@@ -14,8 +14,8 @@ import pandas as pd
 import statsmodels.formula.api as smf
 from scipy import stats
 
+from kn_thesis.clusters import FEWEST, holm
 from kn_thesis.suppression.names import expected_sign
-from kn_thesis.suppression.statistics import FEWEST, holm
 
 COLUMNS = ["family", "world", "seed", "model", "operation", "set", "word", "log_ratio", "log_change", "tasks"]
 EXCHANGED = ("baseline", "swapped")  # worlds whose difference in company is the largest

@@ -1,0 +1,103 @@
+"""The tables of the chapter on tracing, from what was traced in every model and task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from kn_thesis.tracing.averages import measures_of, role_averages, total_effects
+from kn_thesis.tracing.sites import COLUMNS, compare_kinds, site_tests
+from kn_thesis.tracing.task import Tracing
+
+
+@dataclass(frozen=True)
+class Settings:
+    """boundary: of the depth, below it is the early site. level: of significance. The rest is the bootstrap's."""
+
+    boundary: float
+    level: float
+    resamples: int
+    confidence: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Tables:
+    """tracing: sites.site_tests. roles: averages.role_averages. comparison: sites.compare_kinds. skipped: prompts by
+    model, kind, task and status. examples: effects of the prompts that are shown, a row per token, layer and kind.
+    """
+
+    tracing: pd.DataFrame
+    roles: pd.DataFrame
+    comparison: pd.DataFrame
+    skipped: pd.DataFrame
+    examples: pd.DataFrame
+
+
+def read_tracing(folder: str | Path, task: str) -> Tracing:
+    """The tables of one model and task from the files {task}.prompts.parquet and {task}.effects.parquet."""
+    return Tracing(*(pd.read_parquet(Path(folder) / f"{task}.{name}.parquet") for name in ("prompts", "effects")))
+
+
+def summarise(
+    folder: str | Path,
+    tasks: Mapping[str, Sequence[str]],
+    kinds: Mapping[str, str],
+    families: Mapping[str, str],
+    shown: Sequence[str],
+    settings: Settings,
+) -> Tables:
+    """All tables of the chapter; `tasks` of each model, whose files lie at {folder}/{model}/; `kinds` by task.
+
+    shown: tasks of which one prompt is drawn, the one with the median total effect.
+    """
+    interval = {"resamples": settings.resamples, "confidence": settings.confidence, "seed": settings.seed}
+    found: dict[str, list[pd.DataFrame]] = {name: [] for name in ("tracing", "roles", "skipped", "examples")}
+    for model, named in tasks.items():
+        tracings = {task: read_tracing(Path(folder) / model, task) for task in named}
+        key = {"model": model, "family": families[model]}
+        sites = site_tests(tracings, kinds, boundary=settings.boundary, level=settings.level, **interval)
+        found["tracing"].append(_keyed(sites, key))
+        for kind in dict.fromkeys(kinds[task] for task in named):
+            of_kind = {task: tracing for task, tracing in tracings.items() if kinds[task] == kind}
+            found["roles"].append(_keyed(role_averages(of_kind, kind, **interval), key))
+        for task, tracing in tracings.items():
+            of_task = key | {"kind": kinds[task], "task": task}
+            counts = tracing.prompts["status"].value_counts().sort_index().rename_axis("status").reset_index()
+            found["skipped"].append(_keyed(counts.rename(columns={"count": "prompts"}), of_task))
+            if task in shown and len(tracing.effects):
+                found["examples"].append(_keyed(example(tracing, measures_of(kinds[task])[0]), of_task))
+    tables = {name: _joined(parts) for name, parts in found.items()}
+    if not len(tables["tracing"]):
+        tables["tracing"] = pd.DataFrame(columns=["model", "family", *COLUMNS])
+    return Tables(comparison=compare_kinds(tables["tracing"], settings.confidence), **tables)
+
+
+def example(tracing: Tracing, measure: str) -> pd.DataFrame:
+    """Effects of the traced prompt with the median total effect: prompt, cue (whether corrupted) and measure first."""
+    effects = total_effects(tracing.prompts, measure).sort_values(kind="stable")
+    name = effects.index[len(effects) // 2]
+    row = tracing.prompts.set_index("prompt").loc[name]
+    ending = "" if measure == "probability" else "_preference"
+    table = tracing.effects[tracing.effects["prompt"] == name]
+    value = table["effect" if measure == "probability" else "preference_effect"]
+    return table[["prompt", "position", "token", "role", "restored", "layer"]].assign(
+        cue=table["position"].between(row["cue_first"], row["cue_last"]),
+        measure=measure,
+        clean=row[f"clean{ending}"],
+        corrupted=row[f"corrupted{ending}"],
+        effect=value.astype(float),
+    )
+
+
+def _keyed(table: pd.DataFrame, key: Mapping[str, str]) -> pd.DataFrame:
+    """The table with columns of one value in front."""
+    return pd.concat([pd.DataFrame(key, index=table.index), table], axis=1)
+
+
+def _joined(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    parts = [part for part in parts if len(part)]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
