@@ -1,4 +1,4 @@
-"""Rule attribute_neurons: integrated gradients over one model's MLP neurons for the prompts of one task."""
+"""Rule attribute_neurons: integrated gradients over one model's MLP neurons for the prompts of some tasks."""
 
 from pathlib import Path
 
@@ -10,11 +10,13 @@ from kn_thesis.localization.attribution import attribute
 from kn_thesis.models.load import load_model
 
 with logged(snakemake.log[0]):
-    prompts = pd.read_parquet(snakemake.input.prompts).query("attributed")
-    encoded = [
-        encoded_from(ids, gap, target)
-        for ids, gap, target in zip(prompts["input_ids"], prompts["gap"], prompts["target_ids"], strict=True)
-    ]
     model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)
-    attribution = attribute(model, encoded, progress=True, **snakemake.params.settings)
-    attribution.save(snakemake.output.attribution, list(prompts["prompt"]))
+    for source, result in zip(snakemake.input.prompts, snakemake.output.attributions, strict=True):
+        print(source)
+        prompts = pd.read_parquet(source).query("attributed")
+        encoded = [
+            encoded_from(ids, gap, target)
+            for ids, gap, target in zip(prompts["input_ids"], prompts["gap"], prompts["target_ids"], strict=True)
+        ]
+        attribution = attribute(model, encoded, progress=True, **snakemake.params.settings)
+        attribution.save(result, list(prompts["prompt"]))

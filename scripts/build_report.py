@@ -12,6 +12,7 @@ from kn_thesis.report.pages import Chapter, page
 
 TABLES = ("corpora", "examples", "models", "localization", "layers")
 TABLES += ("suppression", "significance", "accuracy", "company", "variants", "variant_effects")
+TABLES += ("tracing", "tracing_roles", "tracing_comparison", "tracing_skipped", "tracing_examples")
 
 with logged(snakemake.log[0]):
     chapters = [Chapter(**chapter) for chapter in snakemake.params.chapters]
@@ -20,6 +21,7 @@ with logged(snakemake.log[0]):
         "models": snakemake.input.models_figure,
         "localization": snakemake.input.layers_figure,
         "suppression": snakemake.input.words_figure,
+        "tracing": snakemake.input.sites_figure,
     }
     tables = {name: pd.read_csv(snakemake.input[name]) for name in TABLES}
     body = overview(chapters, tables, figures, snakemake.params.study)

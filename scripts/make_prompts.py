@@ -1,4 +1,4 @@
-"""Rule make_prompts: the table of prompts of one task as one model's tokenizer sees them."""
+"""Rule make_prompts: the tables of prompts of some tasks as one model's tokenizer sees them."""
 
 from pathlib import Path
 
@@ -8,10 +8,13 @@ from kn_thesis.corpora.table import write_counts, write_prompts
 from kn_thesis.errors import logged
 
 with logged(snakemake.log[0]):
-    task = snakemake.wildcards.task
     tokenizer = GapTokenizer.from_folder(Path(snakemake.input.tokenizer).parent)
     settings = Settings(**snakemake.params.settings)
-    source = {name: snakemake.input.get(name) for name in ("pairs", "patterns", "facts")}
-    kind, prompts, counts = make_prompts(task, tokenizer, settings, **source)
-    write_prompts(prompts, snakemake.output.prompts)
-    write_counts(counts, task, kind, snakemake.output.counts)
+    named = ("pairs", "patterns", "facts")
+    sources = {name: files for name in named if (files := snakemake.input.get(name))}
+    for number, task in enumerate(snakemake.params.tasks):
+        print(task)
+        source = {name: files[number] for name, files in sources.items()}
+        kind, prompts, counts = make_prompts(task, tokenizer, settings, **source)
+        write_prompts(prompts, snakemake.output.prompts[number])
+        write_counts(counts, task, kind, snakemake.output.counts[number])

@@ -1,4 +1,4 @@
-"""Rule suppress_neurons: every studied word before and after the neurons of one paradigm are changed in one model."""
+"""Rule suppress_neurons: every studied word before and after the neurons of some paradigms are changed in one model."""
 
 from pathlib import Path
 
@@ -11,10 +11,12 @@ from kn_thesis.models.load import load_model
 from kn_thesis.suppression.effects import Settings, suppress_task
 
 with logged(snakemake.log[0]):
-    attribution, attributed = Attribution.load(snakemake.input.attribution)
-    prompts = pd.read_parquet(snakemake.input.prompts)
     model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)
-    found = suppress_task(model, prompts, attribution.scores, attributed, Settings(**snakemake.params.settings))
-    for name, path in snakemake.output.items():
-        with whole_file(path) as temporary:
-            getattr(found, name).to_parquet(temporary, index=False, compression="zstd")
+    settings = Settings(**snakemake.params.settings)
+    for number, source in enumerate(snakemake.input.prompts):
+        print(source)
+        attribution, attributed = Attribution.load(snakemake.input.attributions[number])
+        found = suppress_task(model, pd.read_parquet(source), attribution.scores, attributed, settings)
+        for name, paths in snakemake.output.items():
+            with whole_file(paths[number]) as temporary:
+                getattr(found, name).to_parquet(temporary, index=False, compression="zstd")

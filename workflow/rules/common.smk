@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from snakemake.common.configfile import load_configfile
 
@@ -92,6 +93,32 @@ def tasks_of(model, kinds=("paradigms", "relations")):
     return [task for task in named if takes(TASKS, task, kind_of_model)]
 
 
+class Batch(NamedTuple):
+    """Tasks of one model that one job does, one after the other; `name` tells it from other jobs of its rule."""
+
+    name: str
+    model: str
+    tasks: list[str]
+
+    def files(self, pattern):
+        """`pattern` with {model} and {task} filled in for each task."""
+        return [pattern.format(model=self.model, task=task) for task in self.tasks]
+
+
+def batches(tasks_of_model):
+    """Each model's tasks, paradigms and relations apart, in batches of `tasks.per_job`: one rule is made for each.
+
+    A wildcard cannot stand for several tasks, and a job for each would spend most of a small study on imports.
+    """
+    found = []
+    for model in STUDY.models:
+        tasks, size = tasks_of_model(model), STUDY.tasks.per_job
+        kinds = [[task for task in tasks if TASKS[task].kind == kind] for kind in ("paradigm", "relation")]
+        parts = [kind[start : start + size] for kind in kinds for start in range(0, len(kind), size)]
+        found += [Batch(f"{model}_{number}", model, part) for number, part in enumerate(parts, 1)]
+    return found
+
+
 def per_task(pattern, models=None):
     """`pattern` with {model} and {task} filled in for every model and each of its tasks."""
     return [pattern.format(model=model, task=task) for model in models or STUDY.models for task in tasks_of(model)]
@@ -112,41 +139,49 @@ def world_settings(variant):
     return world.pop("variants")[variant] | world
 
 
-def items_of(wildcards):
-    """A task's raw items: the pairs of a paradigm, or the patterns and facts of a relation."""
-    folder = f"results/corpora/{corpus_of(wildcards.model)}"
-    if wildcards.task in TASKS.paradigms:
-        return {"pairs": f"{folder}/paradigms/{wildcards.task}.jsonl"}
-    relation = f"{folder}/relations/{wildcards.task}"
+def items_of(batch):
+    """The raw items of a batch's tasks: pairs of paradigms, or patterns and facts of relations."""
+    folder = f"results/corpora/{corpus_of(batch.model)}"
+    if TASKS[batch.tasks[0]].kind == "paradigm":
+        return {"pairs": batch.files(f"{folder}/paradigms/{{task}}.jsonl")}
     return {
-        "patterns": f"{relation}.patterns.jsonl",
-        "facts": f"{relation}.facts.jsonl",
+        "patterns": batch.files(f"{folder}/relations/{{task}}.patterns.jsonl"),
+        "facts": batch.files(f"{folder}/relations/{{task}}.facts.jsonl"),
     }
 
 
-def prompt_settings(wildcards):
+def prompt_settings(model):
     """How many prompts; and, for a model trained on fetched text, which pairs and paraphrases it never saw."""
     settings = entries(STUDY.tasks, "evaluated", "attributed", "max_target_tokens")
     settings |= {"seed": STUDY.seed}
-    if wildcards.model in TRAINED and STUDY.corpora.source == "fetched":
+    if model in TRAINED and STUDY.corpora.source == "fetched":
         settings |= entries(STUDY.corpora.fetched, "held_out", "held_out_patterns", "facts")
     return settings
 
 
-def model_files(wildcards):
+def model_files(model):
     """What has to be there before a model can be loaded."""
-    files = ["model.json", "tokenizer.json"] + (["model.safetensors"] if wildcards.model in TRAINED else [])
-    return [f"results/models/{wildcards.model}/{file}" for file in files]
+    files = ["model.json", "tokenizer.json"] + (["model.safetensors"] if model in TRAINED else [])
+    return [f"results/models/{model}/{file}" for file in files]
 
 
-def loading(wildcards):
+def learned(model):
+    """The check of a model: what it has learned it does not unlearn when a task is added, so its age is no matter."""
+    return ancient(f"results/models/{model}.learned.txt")
+
+
+def loading(model):
     """How a model is loaded."""
-    return entries(STUDY.models[wildcards.model], "dtype", "device")
+    return entries(STUDY.models[model], "dtype", "device")
 
 
-def gpus(wildcards):
-    """One GPU for a model that may use one; the default profile keeps one such job per GPU."""
-    return 0 if STUDY.models[wildcards.model].device == "cpu" else 1
+def model_resources(model):
+    """What a job asks a cluster for that holds a model: memory (MB), minutes, and a GPU where it may use one.
+
+    Llama-2-7b in bfloat16 takes 14 GB, and its activations some more; models trained here take next to nothing.
+    """
+    gpu = 0 if STUDY.models[model].device == "cpu" else 1
+    return {"gpu": gpu} | ({"mem_mb": 8000, "runtime": 60} if model in TRAINED else {"mem_mb": 32000, "runtime": 240})
 
 
 def suppression_settings():
@@ -162,9 +197,30 @@ def suppression_settings():
     )
 
 
-def paradigms_of(wildcards, pattern):
+def traced_tasks(model):
+    """The tasks of a model that are traced, in the configuration's order."""
+    asked = STUDY.tracing.tasks
+    return [task for task in tasks_of(model) if asked is None or task in asked]
+
+
+def tracing_settings():
+    """How prompts are corrupted and restored, as tracing.prompt.Settings has it."""
+    window = STUDY.tracing.window
+    return (
+        entries(STUDY.tracing, "noise", "draws", "kinds", "batch_tokens")
+        | {"window": window.layers / window.of}
+        | {"seed": STUDY.seed}
+    )
+
+
+def paradigms_of(model):
+    """The paradigms that a model is asked."""
+    return tasks_of(model, ["paradigms"])
+
+
+def files_of_paradigms(wildcards, pattern):
     """`pattern` for each paradigm that a model is asked."""
-    return [pattern.format(model=wildcards.model, task=task) for task in tasks_of(wildcards.model, ["paradigms"])]
+    return [pattern.format(model=wildcards.model, task=task) for task in paradigms_of(wildcards.model)]
 
 
 def counted_company(wildcards):

@@ -119,23 +119,28 @@ rule count_company:
         "../../scripts/count_company.py"
 
 
-rule make_prompts:
-    """The table of prompts of one task as one model's tokenizer sees it."""
-    input:
-        unpack(items_of),
-        tokenizer="results/models/{model}/tokenizer.json",
-    output:
-        prompts="results/prompts/{model}/{task}.parquet",
-        counts="results/prompts/{model}/{task}.counts.csv",
-    log:
-        "results/logs/make_prompts/{model}/{task}.log",
-    conda:
-        "../../envs/corpora.yaml"
-    params:
-        code=code("make_prompts"),
-        settings=prompt_settings,
-    script:
-        "../../scripts/make_prompts.py"
+for batch in batches(tasks_of):
+
+    rule:
+        """The table of prompts of each task as one model's tokenizer sees it."""
+        name:
+            f"make_prompts_{batch.name}"
+        input:
+            **items_of(batch),
+            tokenizer=f"results/models/{batch.model}/tokenizer.json",
+        output:
+            prompts=batch.files("results/prompts/{model}/{task}.parquet"),
+            counts=batch.files("results/prompts/{model}/{task}.counts.csv"),
+        log:
+            f"results/logs/make_prompts/{batch.name}.log",
+        conda:
+            "../../envs/corpora.yaml"
+        params:
+            code=code("make_prompts"),
+            tasks=batch.tasks,
+            settings=prompt_settings(batch.model),
+        script:
+            "../../scripts/make_prompts.py"
 
 
 rule count_corpora:

@@ -1,47 +1,55 @@
 """Localization: attribution, selection, and what they say of each task."""
 
+for batch in batches(tasks_of):
 
-rule attribute_neurons:
-    """Integrated gradients over the MLP neurons of one model for the prompts of one task."""
-    input:
-        model=model_files,
-        prompts="results/prompts/{model}/{task}.parquet",
-        # A model that has learned does not unlearn when a task is added: the check need not be repeated for this.
-        learned=ancient("results/models/{model}.learned.txt"),
-    output:
-        attribution="results/localization/{model}/{task}.safetensors",
-    log:
-        "results/logs/attribute_neurons/{model}/{task}.log",
-    conda:
-        "../../envs/models.yaml"
-    threads: 1
-    resources:
-        gpu=gpus,
-    params:
-        code=code("attribute_neurons"),
-        loading=loading,
-        settings=STUDY.attribution.model_dump(),
-    script:
-        "../../scripts/attribute_neurons.py"
+    rule:
+        """Integrated gradients over the MLP neurons of one model for the prompts of each task."""
+        name:
+            f"attribute_neurons_{batch.name}"
+        input:
+            model=model_files(batch.model),
+            prompts=batch.files("results/prompts/{model}/{task}.parquet"),
+            learned=learned(batch.model),
+        output:
+            attributions=batch.files("results/localization/{model}/{task}.safetensors"),
+        log:
+            f"results/logs/attribute_neurons/{batch.name}.log",
+        conda:
+            "../../envs/models.yaml"
+        threads: 1
+        resources:
+            **model_resources(batch.model),
+        params:
+            code=code("attribute_neurons"),
+            loading=loading(batch.model),
+            settings=STUDY.attribution.model_dump(),
+        script:
+            "../../scripts/attribute_neurons.py"
 
 
-rule select_neurons:
-    """Knowledge neurons of each group of prompts, and |KN|, τ and R²₁ with their intervals."""
-    input:
-        attribution="results/localization/{model}/{task}.safetensors",
-        prompts="results/prompts/{model}/{task}.parquet",
-    output:
-        neurons="results/localization/{model}/{task}.neurons.parquet",
-        statistics="results/localization/{model}/{task}.statistics.parquet",
-    log:
-        "results/logs/select_neurons/{model}/{task}.log",
-    conda:
-        "../../envs/statistics.yaml"
-    params:
-        code=code("select_neurons"),
-        settings=STUDY.selection.model_dump(),
-    script:
-        "../../scripts/select_neurons.py"
+for batch in batches(tasks_of):
+
+    rule:
+        """Knowledge neurons of each group of prompts, and |KN|, τ and R²₁ of each task with their intervals."""
+        name:
+            f"select_neurons_{batch.name}"
+        input:
+            attributions=batch.files("results/localization/{model}/{task}.safetensors"),
+            prompts=batch.files("results/prompts/{model}/{task}.parquet"),
+        output:
+            neurons=batch.files("results/localization/{model}/{task}.neurons.parquet"),
+            statistics=batch.files("results/localization/{model}/{task}.statistics.parquet"),
+        log:
+            f"results/logs/select_neurons/{batch.name}.log",
+        conda:
+            "../../envs/statistics.yaml"
+        params:
+            code=code("select_neurons"),
+            model=batch.model,
+            tasks=batch.tasks,
+            settings=STUDY.selection.model_dump(),
+        script:
+            "../../scripts/select_neurons.py"
 
 
 rule summarise_localization:

@@ -58,7 +58,7 @@ rule get_model:
 rule evaluate_model:
     """Every prompt of every task, answered by one model."""
     input:
-        model=model_files,
+        model=lambda wildcards: model_files(wildcards.model),
         prompts=lambda wildcards: per_task("results/prompts/{model}/{task}.parquet", [wildcards.model]),
     output:
         evaluation="results/models/{model}.evaluation.parquet",
@@ -69,10 +69,12 @@ rule evaluate_model:
         "../../envs/models.yaml"
     threads: 1
     resources:
-        gpu=gpus,
+        gpu=lambda wildcards: model_resources(wildcards.model)["gpu"],
+        mem_mb=lambda wildcards: model_resources(wildcards.model)["mem_mb"],
+        runtime=lambda wildcards: model_resources(wildcards.model)["runtime"],
     params:
         code=code("evaluate_model"),
-        loading=loading,
+        loading=lambda wildcards: loading(wildcards.model),
         batch_tokens=STUDY.attribution.batch_tokens,
     script:
         "../../scripts/evaluate_model.py"

@@ -21,6 +21,11 @@ CHAPTERS = [
         "title": "Suppression",
         "summary": "What happens to words when these neurons are taken away, and whether it follows the words' company.",
     },
+    {
+        "name": "tracing",
+        "title": "Causal tracing",
+        "summary": "Where a corrupted answer can be brought back, and whether facts and syntax differ in it.",
+    },
 ]
 
 # What a chapter's notebook reads: each name is one of its parameters.
@@ -52,6 +57,17 @@ CHAPTER_INPUTS = {
         "company_figure": "results/figures/suppression_company.svg",
         "accuracy_figure": "results/figures/suppression_accuracy.svg",
         "variants_figure": "results/figures/suppression_variants.svg",
+    },
+    "tracing": {
+        "tracing_table": "results/tables/tracing.csv",
+        "roles_table": "results/tables/tracing_roles.csv",
+        "comparison_table": "results/tables/tracing_comparison.csv",
+        "skipped_table": "results/tables/tracing_skipped.csv",
+        "examples_table": "results/tables/tracing_examples.csv",
+        "examples_figure": "results/figures/tracing_examples.svg",
+        "roles_figure": "results/figures/tracing_roles.svg",
+        "lines_figure": "results/figures/tracing_lines.svg",
+        "sites_figure": "results/figures/tracing_sites.svg",
     },
 }
 
@@ -96,11 +112,17 @@ rule build_report:
         company="results/tables/company.csv",
         variants="results/tables/variants.csv",
         variant_effects="results/tables/variant_effects.csv",
+        tracing="results/tables/tracing.csv",
+        tracing_roles="results/tables/tracing_roles.csv",
+        tracing_comparison="results/tables/tracing_comparison.csv",
+        tracing_skipped="results/tables/tracing_skipped.csv",
+        tracing_examples="results/tables/tracing_examples.csv",
         corpora="results/tables/corpora.csv",
         examples="results/tables/examples.csv",
         models_figure="results/figures/models.svg",
         layers_figure="results/figures/neurons_per_layer.svg",
         words_figure="results/figures/suppression_words.svg",
+        sites_figure="results/figures/tracing_sites.svg",
         corpora_figure="results/figures/corpora.svg",
         template=own("workflow/report/page.html.j2"),
     output:

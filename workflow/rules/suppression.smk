@@ -1,44 +1,48 @@
 """Suppression: what knowledge neurons do to words, tested, and held against the words' company."""
 
-SUPPRESSED = [model for model in STUDY.models if tasks_of(model, ["paradigms"])]
+SUPPRESSED = [model for model in STUDY.models if paradigms_of(model)]
 IN_WORLDS = [model for model in SUPPRESSED if model in TRAINED and STUDY.corpora.source == "world"]
 SUPPRESSION = "results/suppression/{model}/{task}"
 
 
-rule suppress_neurons:
-    """Every studied word at every prompt, before and after each target's and number's neurons are changed."""
-    input:
-        model=model_files,
-        prompts="results/prompts/{model}/{task}.parquet",
-        attribution="results/localization/{model}/{task}.safetensors",
-    output:
-        effects=f"{SUPPRESSION}.effects.parquet",
-        controls=f"{SUPPRESSION}.controls.parquet",
-        sets=f"{SUPPRESSION}.sets.parquet",
-        words=f"{SUPPRESSION}.words.parquet",
-    log:
-        "results/logs/suppress_neurons/{model}/{task}.log",
-    conda:
-        "../../envs/models.yaml"
-    threads: 1
-    resources:
-        gpu=gpus,
-    params:
-        code=code("suppress_neurons"),
-        loading=loading,
-        settings=suppression_settings(),
-    script:
-        "../../scripts/suppress_neurons.py"
+for batch in batches(paradigms_of):
+
+    rule:
+        """Every studied word at every prompt, before and after each target's and number's neurons are changed."""
+        name:
+            f"suppress_neurons_{batch.name}"
+        input:
+            model=model_files(batch.model),
+            prompts=batch.files("results/prompts/{model}/{task}.parquet"),
+            attributions=batch.files("results/localization/{model}/{task}.safetensors"),
+        output:
+            effects=batch.files(f"{SUPPRESSION}.effects.parquet"),
+            controls=batch.files(f"{SUPPRESSION}.controls.parquet"),
+            sets=batch.files(f"{SUPPRESSION}.sets.parquet"),
+            words=batch.files(f"{SUPPRESSION}.words.parquet"),
+        log:
+            f"results/logs/suppress_neurons/{batch.name}.log",
+        conda:
+            "../../envs/models.yaml"
+        threads: 1
+        resources:
+            **model_resources(batch.model),
+        params:
+            code=code("suppress_neurons"),
+            loading=loading(batch.model),
+            settings=suppression_settings(),
+        script:
+            "../../scripts/suppress_neurons.py"
 
 
 rule test_suppression:
     """All tests of one model: the published ones, careful ones, accuracy, and effect against company."""
     input:
-        effects=lambda wildcards: paradigms_of(wildcards, f"{SUPPRESSION}.effects.parquet"),
-        controls=lambda wildcards: paradigms_of(wildcards, f"{SUPPRESSION}.controls.parquet"),
-        sets=lambda wildcards: paradigms_of(wildcards, f"{SUPPRESSION}.sets.parquet"),
-        words=lambda wildcards: paradigms_of(wildcards, f"{SUPPRESSION}.words.parquet"),
-        prompts=lambda wildcards: paradigms_of(wildcards, "results/prompts/{model}/{task}.parquet"),
+        effects=lambda wildcards: files_of_paradigms(wildcards, f"{SUPPRESSION}.effects.parquet"),
+        controls=lambda wildcards: files_of_paradigms(wildcards, f"{SUPPRESSION}.controls.parquet"),
+        sets=lambda wildcards: files_of_paradigms(wildcards, f"{SUPPRESSION}.sets.parquet"),
+        words=lambda wildcards: files_of_paradigms(wildcards, f"{SUPPRESSION}.words.parquet"),
+        prompts=lambda wildcards: files_of_paradigms(wildcards, "results/prompts/{model}/{task}.parquet"),
         cooccurrence=counted_company,
     output:
         tests="results/suppression/{model}.tests.parquet",
@@ -51,7 +55,7 @@ rule test_suppression:
         "../../envs/statistics.yaml"
     params:
         code=code("test_suppression"),
-        tasks=lambda wildcards: tasks_of(wildcards.model, ["paradigms"]),
+        tasks=lambda wildcards: paradigms_of(wildcards.model),
         settings=entries(STUDY.suppression, "level")
         | {"sample": STUDY.suppression.random.prompts, "sample_seed": STUDY.seed}
         | STUDY.selection.bootstrap.model_dump(),

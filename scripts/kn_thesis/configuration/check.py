@@ -33,7 +33,7 @@ def check_configuration(config: Mapping[str, Any], layers: Sequence[Layer], task
     except ValidationError as error:
         mistakes = [(_key(detail), _say(detail)) for detail in error.errors()]
     # Names and sections are held against each other even where the schema has found mistakes elsewhere.
-    mistakes += [*_task_mistakes(config, tasks), *_cross_mistakes(config, tasks)]
+    mistakes += [*_task_mistakes(config, tasks), *_cross_mistakes(config, tasks), *_traced_mistakes(config)]
     if mistakes or study is None:
         raise ConfigurationError("\n".join(dict.fromkeys(_line(layers, key, text) for key, text in mistakes)))
     return study
@@ -203,4 +203,23 @@ def _model_task_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tu
         if not any(task in named and takes(tasks, task, objective(family)) for task in wanted):
             text = f"none of them is a task of this study that a {objective(family)} model can take: name others"
             mistakes.append((("models", name, "tasks"), text))
+    return mistakes
+
+
+def _traced_mistakes(config: Mapping[str, Any]) -> list[tuple[Key, str]]:
+    """Tasks that are traced though the study does not ask them, or shown though they are not traced."""
+    lists = [_get(config, "tasks", kind) for kind in ("paradigms", "relations")]
+    asked = [task for listed in lists if isinstance(listed, list) for task in listed]
+    traced = _get(config, "tracing", "tasks")
+    shown_from = (asked, "a task of this study") if traced is None else (traced, "one of those under tracing.tasks")
+    mistakes: list[tuple[Key, str]] = []
+    for key, (among, what) in (("tasks", (asked, "a task of this study")), ("shown", shown_from)):
+        names = _get(config, "tracing", key)
+        for index, name in enumerate(names if isinstance(names, list) and isinstance(among, list) else []):
+            if isinstance(name, str) and name not in among:
+                close = difflib.get_close_matches(name, map(str, among), n=1)
+                hint = f"did you mean {close[0]!r}? " if close else ""
+                mistakes.append(
+                    (("tracing", key, index), f"{name!r} is not {what}: {hint}name it there or leave it out")
+                )
     return mistakes

@@ -85,6 +85,7 @@ class Tasks(Strict):
     evaluated: Count = Field(400, description="most prompts per task on which models are scored")
     attributed: Count = Field(60, description="most prompts per task whose neurons are localized")
     max_target_tokens: Count = Field(3, description="longer targets are left out and counted")
+    per_job: Count = Field(1, description="most tasks of a model that one job does; starting one takes seconds")
 
     @model_validator(mode="after")
     def _some(self) -> Tasks:
@@ -237,6 +238,46 @@ class Suppression(Strict):
         return self
 
 
+class Window(Strict):
+    """Neighbouring layers whose modules are restored together, stated for a model of some depth."""
+
+    layers: Count = Field(10, description="in a window")
+    of: Count = Field(48, description="of a model of so many layers; scaled to each model's own")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Window:
+        if self.layers > self.of:
+            raise ValueError(f"layers ({self.layers}) is above of ({self.of})")
+        return self
+
+
+class Tracing(Strict):
+    """Causal tracing: which states are restored in which prompts, and what counts as a site."""
+
+    tasks: list[str] | None = Field(None, description="of the study's tasks, only these; null: all; []: none")
+    shown: list[str] = Field(default_factory=list, description="tasks of which one prompt is drawn")
+    prompts: Count = Field(100, description="most prompts per task, of those that the model gets right")
+    noise: float = Field(3.0, gt=0, description="standard deviations of the word embeddings")
+    draws: Count = Field(10, description="of the noise per prompt")
+    window: Window = Field(default_factory=Window)
+    kinds: list[Literal["hidden", "mlp", "attention", "severed_mlp", "severed_attention"]] = Field(
+        default_factory=lambda: ["hidden", "mlp", "attention", "severed_mlp", "severed_attention"],
+        min_length=1,
+        description="what is restored: hidden states, what MLPs or attention add, hidden states with one of them held",
+    )
+    batch_tokens: int = Field(4096, ge=64, description="rows x tokens that are in memory at once")
+    boundary: OpenShare = Field(0.5, description="of the depth: the early site lies below it, the late one above")
+    level: OpenShare = Field(0.05, description="of significance")
+
+    @model_validator(mode="after")
+    def _usable(self) -> Tracing:
+        if len(set(self.kinds)) < len(self.kinds):
+            raise ValueError("kinds: each is named once")
+        if not {"mlp", "attention"} <= set(self.kinds):
+            raise ValueError("kinds: mlp and attention are needed to tell sites apart")
+        return self
+
+
 class Study(Strict):
     """A whole study."""
 
@@ -248,3 +289,4 @@ class Study(Strict):
     attribution: Attribution = Field(default_factory=Attribution)
     selection: Selection = Field(default_factory=Selection)
     suppression: Suppression = Field(default_factory=Suppression)
+    tracing: Tracing = Field(default_factory=Tracing)

@@ -3,16 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from kn_thesis.errors import UserError
 from kn_thesis.localization.results import Attribution
 from kn_thesis.localization.selection import adaptive_threshold, group_shares, passes
 
 MEASURES = ("KN", "tau", "R2_1")
 _SHUFFLES = 10
 _AT_ONCE = 200  # resampled Gram matrices in memory at once
+
+
+def select_in_task(
+    attribution: Attribution,
+    names: Sequence[str],
+    prompts: pd.DataFrame,
+    about: Mapping[str, str],
+    settings: Mapping[str, Any],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Neurons and measures of one task, both with the columns of `about` (model, task) in front.
+
+    names: the attributed prompts, in order. prompts: the task's table, with columns prompt, kind, group and number.
+    settings: coarse, share, adaptive and bootstrap. The measures are one row: kind, and those of
+    `localization_statistics`; the neurons are `neuron_table`'s. Raises UserError for a prompt that the table lacks.
+    """
+    kind = prompts["kind"].iloc[0] if len(prompts) else ""
+    prompts = prompts.set_index("prompt")
+    if absent := sorted(set(names) - set(prompts.index)):
+        raise UserError(f"{about['task']}: prompt {absent[0]} is attributed but not in the table; attribute anew")
+    prompts = prompts.loc[list(names)]
+    groups, thresholds = list(prompts["group"]), {key: settings[key] for key in ("coarse", "share")}
+    numbers = dict(zip(prompts["group"], prompts["number"], strict=True))
+    neurons = neuron_table(attribution.scores, groups, numbers, **thresholds)
+    measures = localization_statistics(
+        attribution, groups, **thresholds, adaptive=settings["adaptive"], **settings["bootstrap"]
+    )
+    for number, (key, value) in enumerate(about.items()):
+        neurons.insert(number, key, value)
+    return neurons, pd.DataFrame([{**about, "kind": kind, **measures}])
 
 
 def localization_statistics(

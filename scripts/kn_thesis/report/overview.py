@@ -14,6 +14,7 @@ import pandas as pd
 from kn_thesis.report.pages import Chapter
 from kn_thesis.report.show import figure_html, table_html
 from kn_thesis.suppression.findings import say_accuracy, say_significance
+from kn_thesis.tracing.findings import first_page_sentence
 
 PACKAGES = ("snakemake", "torch", "transformers", "datasets", "tokenizers", "pandas", "numpy", "scipy", "statsmodels")
 
@@ -59,7 +60,7 @@ def _versions() -> list[tuple[str, str]]:
 
 
 def _findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
-    """A sentence or two per chapter: corpora, models, localization, suppression."""
+    """A sentence or two per chapter: corpora, models, localization, suppression, tracing."""
     corpora, models, localization = tables["corpora"], tables["models"], tables["localization"]
     kept = corpora[corpora["reason"] == "kept"]["count"].sum()
     ends = models.loc[models["accuracy"].idxmin()]
@@ -77,6 +78,7 @@ def _findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
         f"{ends['accuracy']:.1%} ({ends['model']} on {ends['task']}, {ends['split']}).",
         f"Medians over models and tasks: {compared}.",
         f"{say_significance(tables['significance'])} {say_accuracy(tables['accuracy'])}",
+        first_page_sentence(tables["tracing"]),
     ]
 
 

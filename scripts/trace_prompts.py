@@ -1,0 +1,27 @@
+"""Rule trace_prompts: causal tracing of one model on the prompts of some tasks that it gets right."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from kn_thesis.errors import logged
+from kn_thesis.files import whole_file
+from kn_thesis.models.evaluate import evaluate_prompts
+from kn_thesis.models.load import load_model
+from kn_thesis.tracing.prompt import Settings
+from kn_thesis.tracing.task import trace_task
+
+with logged(snakemake.log[0]):
+    model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)
+    settings = Settings(**snakemake.params.settings)
+    for number, source in enumerate(snakemake.input.prompts):
+        print(source)
+        prompts = pd.read_parquet(source)
+        # Asked here and not read from the model's evaluation, which changes whenever any task is added.
+        evaluation = evaluate_prompts(model, prompts, snakemake.params.evaluation_batch)
+        found = trace_task(model, prompts, evaluation, snakemake.params.most, settings, progress=True)
+        for reason, count in found.prompts["status"].value_counts().items():
+            print(f"{count:7} {reason}")
+        for name, paths in snakemake.output.items():
+            with whole_file(paths[number]) as temporary:
+                getattr(found, name).to_parquet(temporary, index=False, compression="zstd")

@@ -1,0 +1,85 @@
+"""Causal tracing: which states bring the answer back after the cue is corrupted, in facts and in syntax."""
+
+TRACED = {model: traced_tasks(model) for model in STUDY.models if traced_tasks(model)}
+TRACES = "results/tracing/{model}/{task}"
+
+
+for batch in batches(traced_tasks):
+
+    rule:
+        """The prompts of each task that one model gets right: clean, corrupted, and restored token by token."""
+        name:
+            f"trace_prompts_{batch.name}"
+        input:
+            model=model_files(batch.model),
+            prompts=batch.files("results/prompts/{model}/{task}.parquet"),
+            learned=learned(batch.model),
+        output:
+            prompts=batch.files(f"{TRACES}.prompts.parquet"),
+            effects=batch.files(f"{TRACES}.effects.parquet"),
+        log:
+            f"results/logs/trace_prompts/{batch.name}.log",
+        conda:
+            "../../envs/models.yaml"
+        threads: 1
+        resources:
+            **model_resources(batch.model),
+        params:
+            code=code("trace_prompts"),
+            loading=loading(batch.model),
+            most=STUDY.tracing.prompts,
+            settings=tracing_settings(),
+            evaluation_batch=STUDY.attribution.batch_tokens,
+        script:
+            "../../scripts/trace_prompts.py"
+
+
+rule summarise_tracing:
+    """Averages by the role of tokens, and whether early and late site can be told apart, per model and task."""
+    input:
+        [
+            f"results/tracing/{model}/{task}.{table}.parquet"
+            for model in TRACED
+            for task in TRACED[model]
+            for table in ("prompts", "effects")
+        ],
+    output:
+        tracing="results/tables/tracing.csv",
+        roles="results/tables/tracing_roles.csv",
+        comparison="results/tables/tracing_comparison.csv",
+        skipped="results/tables/tracing_skipped.csv",
+        examples="results/tables/tracing_examples.csv",
+    log:
+        "results/logs/summarise_tracing.log",
+    conda:
+        "../../envs/statistics.yaml"
+    params:
+        code=code("summarise_tracing"),
+        tasks=TRACED,
+        kinds={task: TASKS[task].kind for tasks in TRACED.values() for task in tasks},
+        families={model: STUDY.models[model].family for model in TRACED},
+        shown=STUDY.tracing.shown,
+        settings=entries(STUDY.tracing, "boundary", "level") | STUDY.selection.bootstrap.model_dump(),
+    script:
+        "../../scripts/summarise_tracing.py"
+
+
+rule plot_tracing:
+    input:
+        tracing="results/tables/tracing.csv",
+        roles="results/tables/tracing_roles.csv",
+        examples="results/tables/tracing_examples.csv",
+    output:
+        **figure("tracing_examples", "tracing", "examples_"),
+        **figure("tracing_roles", "tracing", "roles_"),
+        **figure("tracing_lines", "tracing", "lines_"),
+        **figure("tracing_sites", "tracing", "sites_"),
+    log:
+        "results/logs/plot_tracing.log",
+    conda:
+        "../../envs/statistics.yaml"
+    params:
+        code=code("plot_tracing"),
+        shown=[model for model in FIRST_OF_FAMILY if model in TRACED],
+    script:
+        "../../scripts/plot_tracing.py"
