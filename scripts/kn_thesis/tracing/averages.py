@@ -8,18 +8,15 @@ import numpy as np
 import pandas as pd
 
 from kn_thesis.clusters import FEWEST, clustered_interval, percentiles, quiet, resampled_means
+from kn_thesis.tracing.names import TRACED, measures_of
 from kn_thesis.tracing.roles import ROLES
-from kn_thesis.tracing.task import TRACED, Tracing
+from kn_thesis.tracing.task import Tracing
 
 # What is looked at: P(target), and for minimal pairs also P(target) / (P(target) + P(foil)), to which other words that
 # might stand in the gap are nothing.
 MEASURES = {"probability": "effect", "preference": "preference_effect"}
 CELL = ["restored", "role", "layer"]
-
-
-def measures_of(kind: str) -> list[str]:
-    """The measures of a task of this kind, the one that is reported first: agreement is a preference."""
-    return ["preference", "probability"] if kind == "paradigm" else ["probability"]
+ROLE_COLUMNS = ["kind", "task", "measure", *CELL, "prompts", "clusters", "effect", "low", "high"]
 
 
 def total_effects(prompts: pd.DataFrame, measure: str) -> pd.Series:
@@ -65,12 +62,11 @@ def role_averages(
             means = pd.concat([table.mean() for table in tables.values()], axis=1).mean(axis=1)
             ends = _stratified(list(tables.values()), list(clusters.values()), resamples, confidence, seed)
             frames.append(_frame("all", measure, pd.concat(tables.values()), list(clusters.values()), means, ends))
-    columns = ["kind", "task", "measure", *CELL, "prompts", "clusters", "effect", "low", "high"]
     if not frames:
-        return pd.DataFrame(columns=columns)
+        return pd.DataFrame(columns=ROLE_COLUMNS)
     found = pd.concat(frames, ignore_index=True)
     found.insert(0, "kind", kind)
-    return found[found["prompts"] > 0].reset_index(drop=True)[columns]
+    return found[found["prompts"] > 0].reset_index(drop=True)[ROLE_COLUMNS]
 
 
 def _frame(

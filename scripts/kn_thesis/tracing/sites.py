@@ -23,10 +23,10 @@ from scipy import stats
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from kn_thesis.clusters import FEWEST, cluster_means, clustered_interval, holm, quiet
-from kn_thesis.tracing.averages import MEASURES, measures_of, total_effects
-from kn_thesis.tracing.task import NO_CUE, NO_TOKEN, TRACED, WRONG, Tracing
+from kn_thesis.tracing.averages import MEASURES, total_effects
+from kn_thesis.tracing.names import SITES, TRACED, measures_of
+from kn_thesis.tracing.task import NO_CUE, NO_TOKEN, WRONG, Tracing
 
-SITES = {"early": "cue last", "late": "gap"}
 MODULES = ("mlp", "attention")
 CONTRASTS = {"early_contrast": ("early_mlp", "early_attention"), "late_contrast": ("late_attention", "late_mlp")}
 SHARES = {"early_share": ("mlp", "early"), "late_share": ("attention", "late")}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from kn_thesis.tracing.averages import measures_of, role_averages, total_effects
+from kn_thesis.tracing.averages import ROLE_COLUMNS, role_averages, total_effects
+from kn_thesis.tracing.names import measures_of
 from kn_thesis.tracing.sites import COLUMNS, compare_kinds, site_tests
 from kn_thesis.tracing.task import Tracing
 
@@ -35,6 +36,15 @@ class Tables:
     comparison: pd.DataFrame
     skipped: pd.DataFrame
     examples: pd.DataFrame
+
+
+SHOWN = ["prompt", "position", "token", "role", "restored", "layer"]
+HEADS = {
+    "tracing": ["model", "family", *COLUMNS],
+    "roles": ["model", "family", *ROLE_COLUMNS],
+    "skipped": ["model", "family", "kind", "task", "status", "prompts"],
+    "examples": ["model", "family", "kind", "task", *SHOWN, "cue", "measure", "clean", "corrupted", "effect"],
+}
 
 
 def read_tracing(folder: str | Path, task: str) -> Tracing:
@@ -70,9 +80,7 @@ def summarise(
             found["skipped"].append(_keyed(counts.rename(columns={"count": "prompts"}), of_task))
             if task in shown and len(tracing.effects):
                 found["examples"].append(_keyed(example(tracing, measures_of(kinds[task])[0]), of_task))
-    tables = {name: _joined(parts) for name, parts in found.items()}
-    if not len(tables["tracing"]):
-        tables["tracing"] = pd.DataFrame(columns=["model", "family", *COLUMNS])
+    tables = {name: _joined(parts, HEADS[name]) for name, parts in found.items()}
     return Tables(comparison=compare_kinds(tables["tracing"], settings.confidence), **tables)
 
 
@@ -84,7 +92,7 @@ def example(tracing: Tracing, measure: str) -> pd.DataFrame:
     ending = "" if measure == "probability" else "_preference"
     table = tracing.effects[tracing.effects["prompt"] == name]
     value = table["effect" if measure == "probability" else "preference_effect"]
-    return table[["prompt", "position", "token", "role", "restored", "layer"]].assign(
+    return table[SHOWN].assign(
         cue=table["position"].between(row["cue_first"], row["cue_last"]),
         measure=measure,
         clean=row[f"clean{ending}"],
@@ -98,6 +106,7 @@ def _keyed(table: pd.DataFrame, key: Mapping[str, str]) -> pd.DataFrame:
     return pd.concat([pd.DataFrame(key, index=table.index), table], axis=1)
 
 
-def _joined(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
+def _joined(parts: Iterable[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    """All parts; of none, a table with nothing but its columns, which can be written and read as well."""
     parts = [part for part in parts if len(part)]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(columns))

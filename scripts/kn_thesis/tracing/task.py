@@ -12,6 +12,7 @@ import pandas as pd
 from kn_thesis.corpora.gaps import Encoded, encoded_from
 from kn_thesis.corpora.rank import rank
 from kn_thesis.progress import shown
+from kn_thesis.tracing.names import TRACED
 from kn_thesis.tracing.prompt import Settings, trace_prompt
 from kn_thesis.tracing.roles import ROLES, roles, shared_site, where
 from kn_thesis.tracing.spans import token_span
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from kn_thesis.corpora.gaps import GapTokenizer
     from kn_thesis.models.load import Model
 
-TRACED = "traced"
 WRONG = "the model does not answer right"
 NO_CUE = "nothing is known of its cue"
 NO_TOKEN = "the cue has no token of its own"

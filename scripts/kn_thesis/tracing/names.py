@@ -1,0 +1,20 @@
+"""Names that the chapter's tables, figures and sentences share."""
+
+from __future__ import annotations
+
+TRACED = "traced"  # the status of a prompt that is traced
+SITES = {"early": "cue last", "late": "gap"}  # the roles of the tokens at which the two sites are looked for
+KIND_WORDS = {"relation": "facts", "paradigm": "syntax"}
+MEASURE_WORDS = {"probability": "P(target)", "preference": "share of target against foil"}
+RESTORED_WORDS = {
+    "hidden": "hidden states",
+    "mlp": "MLP outputs",
+    "attention": "attention outputs",
+    "severed_mlp": "hidden, MLPs severed",
+    "severed_attention": "hidden, attention severed",
+}
+
+
+def measures_of(kind: str) -> list[str]:
+    """The measures of a task of this kind, the one that is reported first: agreement is a preference."""
+    return ["preference", "probability"] if kind == "paradigm" else ["probability"]
