@@ -147,6 +147,12 @@ def test_the_interval_over_tasks_resamples_clusters_within_each() -> None:
             draws[draw, number] = np.mean(chosen)
     low, high = np.quantile(draws.mean(axis=1), [0.05, 0.95])
     assert np.abs([row["low"] - low, row["high"] - high]).max() < 0.06 * (high - low)
+    # Of two tasks that are the same, each is drawn for itself: their mean varies less by √2.
+    found = role_averages(
+        dict.fromkeys(("one", "same"), tracings["one"]), "relation", **(INTERVAL | {"resamples": 4000})
+    )
+    width = (found["high"] - found["low"]).groupby(found["task"]).mean()
+    assert width["all"] / width["one"] == pytest.approx(1 / np.sqrt(2), rel=0.03)
 
 
 def simulated(

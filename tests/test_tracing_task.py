@@ -193,8 +193,15 @@ def test_samples_are_spread_over_nouns(model: Model) -> None:
         assert all(counts[noun] >= min(turns - 1, asked[noun]) for noun in asked)  # a second only after all have one
         chosen.append(found)
     assert all(one < more for one, more in pairwise(chosen))
-    other = trace_task(model, prompts, prompts[["prompt"]].assign(correct=True), 3, replace(SETTINGS, seed=4))
-    assert {name for name, why in status(other).items() if why == TRACED} != chosen[2]
+    prompts = prompts.assign(noun=["one", *["many"] * 4, "two", "many"])
+    samples = []
+    for seed in range(5):
+        evaluation = prompts[["prompt"]].assign(correct=True)
+        found = trace_task(model, prompts, evaluation, 3, replace(SETTINGS, kinds=("hidden",), seed=seed)).prompts
+        found = found[found["status"] == TRACED]
+        assert sorted(found["cluster"]) == ["many", "one", "two"]
+        samples.append(tuple(found["prompt"]))
+    assert len(set(samples)) > 1  # the seed draws it
 
 
 def test_more_prompts_change_no_number_of_the_others(model: Model) -> None:
