@@ -20,6 +20,7 @@ test: $(VENV)/installed
 bench: $(VENV)/installed
 	$(BIN)/python scripts/bench_localization.py $(ARGS)
 	$(BIN)/python scripts/bench_suppression.py $(ARGS)
+	$(BIN)/python scripts/bench_tracing.py $(ARGS)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ code with kn_thesis.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -33,18 +33,29 @@ WORDS = {
 
 
 def plain_trace(
-    module: Any, input_ids: Sequence[int], gap: int, target: int, noise: torch.Tensor, kind: str, window: int
+    module: Any,
+    input_ids: Sequence[int],
+    gap: int,
+    target: int,
+    noise: torch.Tensor,
+    kind: str,
+    window: int,
+    cells: Collection[tuple[int, int]] | None = None,
 ) -> tuple[float, float, np.ndarray]:
-    """P(target) clean, corrupted (mean over draws), and restored (tokens, layers); noise (draws, tokens, hidden)."""
+    """P(target) clean, corrupted (mean over draws), and restored (tokens, layers); noise (draws, tokens, hidden).
+
+    cells: the (token, layer) that are restored, all if None; the others are nan.
+    """
     layers = module.config.num_hidden_layers
     clean, corrupted = _run(module, input_ids, gap, target, noise, [], {})
     kept: dict[tuple[str, int], torch.Tensor] = {}
     _run(module, input_ids, gap, target, noise, [], kept)
-    restored = np.zeros((len(input_ids), layers))
+    restored = np.full((len(input_ids), layers), np.nan)
     for token in range(len(input_ids)):
         for layer in range(layers):
-            places = _places(kind, layer, layers, window)
-            restored[token, layer] = _run(module, input_ids, gap, target, noise, places, kept, token)[1]
+            if cells is None or (token, layer) in cells:
+                places = _places(kind, layer, layers, window)
+                restored[token, layer] = _run(module, input_ids, gap, target, noise, places, kept, token)[1]
     return clean, corrupted, restored
 
 

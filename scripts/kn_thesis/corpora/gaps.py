@@ -148,19 +148,23 @@ class GapTokenizer:
 
         Raises CannotExpress; for a causal model also when words follow the gap.
         """
+        return self.encode(*self.around_gap(text), target)
+
+    def around_gap(self, text: str) -> tuple[str, str]:
+        """What stands before (without the space at its end) and after the gap of such a text. Raises CannotExpress."""
         gaps = [mark for mark in (GAP, self._mask_token()) if mark and mark in text]
         if sum(text.count(mark) for mark in gaps) > 1:
             raise CannotExpress("more than one gap")
         if not gaps:
             if self.objective == "masked":
                 raise CannotExpress("no gap")
-            return self.encode(text.rstrip(), "", target)
+            return text.rstrip(), ""
         prefix, suffix = text.split(gaps[0])
         if prefix and not prefix[-1].isspace():
             raise CannotExpress("gap is inside a word")
         if self.objective == "causal" and any(character.isalnum() for character in suffix):
             raise CannotExpress("gap is not at the end")
-        return self.encode(prefix.rstrip(), suffix, target)
+        return prefix.rstrip(), suffix
 
     @property
     def unknown_id(self) -> int | None:

@@ -72,6 +72,12 @@ def _effects(clean: float, corrupted: np.ndarray, restored: np.ndarray) -> tuple
     return float(clean), float(corrupted.mean()), (restored - corrupted).mean(axis=-1)
 
 
+def too_long(model: Model, words: Sequence[Encoded]) -> bool:
+    """Whether any of the words takes more tokens, its own but the last included, than the model has positions."""
+    needed = max(len(step.input_ids) for word in words for step in steps(word, model.adapter.objective))
+    return 0 < model.positions < needed
+
+
 def trace_prompt(
     model: Model, words: Sequence[Encoded], cue: tuple[int, int], name: str, settings: Settings
 ) -> Probabilities:
@@ -86,8 +92,8 @@ def trace_prompt(
     for number, word in enumerate(words):
         for step in steps(word, adapter.objective):
             asked.setdefault((step.input_ids, step.gap), []).append((number, step.token))
-    needed = max(len(ids) for ids, _ in asked)
-    if model.positions and needed > model.positions:
+    if too_long(model, words):
+        needed = max(len(ids) for ids, _ in asked)
         raise UserError(f"a prompt of {needed} tokens is longer than the model's {model.positions}; leave it out")
     total = [np.zeros(1)] * 3
     for (ids, gap), wanted in asked.items():

@@ -65,12 +65,13 @@ def restored_log_probabilities(
 ) -> Tensor:
     """Log-probabilities of target tokens at the gap in the runs restored at one token: (draws, cells, targets), nats.
 
-    batch_tokens: most rows × tokens in memory at once (one cell's rows at least).
+    batch_tokens: most rows × tokens in memory at once (one cell's rows at least). All tokens count, for those before
+    the restored one are there as keys and values.
     """
     tokens, draws = corrupted.last.shape[1], len(corrupted.last)
     start = token if adapter.objective == "causal" else 0
     order = sorted(range(len(cells)), key=lambda number: cells[number].enters)
-    room = max(1, batch_tokens // (draws * (tokens - start)))
+    room = max(1, batch_tokens // (draws * tokens))
     result: list[Tensor | None] = [None] * len(cells)
     for numbers in _parts(order, room):
         hidden = _travel(adapter, clean, corrupted, token, [cells[n] for n in numbers], gap, start)

@@ -12,7 +12,7 @@ from kn_thesis.corpora.gaps import Encoded, encoded_from
 from kn_thesis.corpora.rank import rank
 from kn_thesis.progress import shown
 from kn_thesis.tracing.names import NO_CUE, NO_TOKEN, NOT_SAMPLED, TOO_LONG, TRACED, WRONG
-from kn_thesis.tracing.prompt import Settings, trace_prompt
+from kn_thesis.tracing.prompt import Settings, too_long, trace_prompt
 from kn_thesis.tracing.results import Tracing
 from kn_thesis.tracing.roles import ROLES, roles, shared_site, where
 from kn_thesis.tracing.spans import token_span
@@ -68,7 +68,7 @@ def trace_task(
     categories = {"role": list(ROLES), "restored": list(settings.kinds)}
     for name, values in categories.items():
         effects[name] = pd.Categorical(effects[name], values)
-    return Tracing(table.join(numbered), effects.astype({"position": "int16", "layer": "int16"}))
+    return Tracing(table.join(numbered), effects.astype(EFFECT_TYPES))
 
 
 NUMBERS = {
@@ -77,6 +77,8 @@ NUMBERS = {
     **dict.fromkeys(("clean", "corrupted", "clean_preference", "corrupted_preference"), "float64"),
 }
 EFFECTS = ["prompt", "position", "token", "role", "restored", "layer", "effect", "preference_effect"]
+# Stated for the table of nothing traced.
+EFFECT_TYPES = {"position": "int16", "layer": "int16", "effect": "float32", "preference_effect": "float32"}
 
 
 def _row(model: Model, number: int, prompt: Any) -> _Row | str:
@@ -88,8 +90,7 @@ def _row(model: Model, number: int, prompt: Any) -> _Row | str:
     if len(prompt.foil_ids):
         # The foil stands in the same place; a masked one has as many masks as the target.
         words.append(encoded_from(prompt.input_ids, prompt.gap, prompt.foil_ids))
-    longest = max(len(word.input_ids) + len(word.target_ids) - 1 for word in words)
-    if model.positions and longest > model.positions:
+    if too_long(model, words):
         return TOO_LONG
     text = (prompt.prefix, prompt.suffix, prompt.target)
     cue, distractor = (
