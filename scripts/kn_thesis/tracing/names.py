@@ -5,6 +5,7 @@ from __future__ import annotations
 TRACED = "traced"  # the status of a prompt that is traced
 SITES = {"early": "cue last", "late": "gap"}  # the roles of the tokens at which the two sites are looked for
 KIND_WORDS = {"relation": "facts", "paradigm": "syntax"}
+TASK_WORDS = {"relation": ("relation", "relations"), "paradigm": ("paradigm", "paradigms")}
 MEASURE_WORDS = {"probability": "P(target)", "preference": "share of target against foil"}
 RESTORED_WORDS = {
     "hidden": "hidden states",
