@@ -12,6 +12,7 @@ TOO_LONG = "longer than the model's positions"
 
 SITES = {"early": "cue last", "late": "gap"}  # the roles of the tokens at which the two sites are looked for
 KIND_WORDS = {"relation": "facts", "paradigm": "syntax"}
+TASK_WORDS = {"relation": ("relation", "relations"), "paradigm": ("paradigm", "paradigms")}
 MEASURE_WORDS = {"probability": "P(target)", "preference": "share of target against foil"}
 RESTORED_WORDS = {
     "hidden": "hidden states",
