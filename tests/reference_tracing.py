@@ -46,11 +46,42 @@ def plain_trace(
 
     cells: the (token, layer) that are restored, all if None; the others are nan.
     """
+    clean, corrupted, restored = plain_draws(module, input_ids, gap, target, noise, kind, window, cells)
+    return clean, float(corrupted.mean()), restored.mean(axis=-1)
+
+
+def plain_word(
+    module: Any, steps: Sequence[tuple[Sequence[int], int, int]], noise: torch.Tensor, kind: str, window: int
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """The same of a word of several tokens, each with the ids that the model sees and the gap: products over them.
+
+    Ids may be longer than the noise: what follows is part of the answer. Returns clean, corrupted (draws,), restored
+    (tokens, layers, draws).
+    """
+    tokens = noise.shape[1]
+    clean, corrupted, restored = 1.0, np.ones(len(noise)), np.ones(1)
+    for input_ids, gap, target in steps:
+        longer = torch.cat((noise, noise.new_zeros(len(noise), len(input_ids) - tokens, noise.shape[2])), dim=1)
+        found = plain_draws(module, input_ids, gap, target, longer, kind, window)
+        clean, corrupted, restored = clean * found[0], corrupted * found[1], restored * found[2][:tokens]
+    return clean, corrupted, restored
+
+
+def plain_draws(
+    module: Any,
+    input_ids: Sequence[int],
+    gap: int,
+    target: int,
+    noise: torch.Tensor,
+    kind: str,
+    window: int,
+    cells: Collection[tuple[int, int]] | None = None,
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """P(target) clean, corrupted (draws,) and restored (tokens, layers, draws); see `plain_trace`."""
     layers = module.config.num_hidden_layers
-    clean, corrupted = _run(module, input_ids, gap, target, noise, [], {})
     kept: dict[tuple[str, int], torch.Tensor] = {}
-    _run(module, input_ids, gap, target, noise, [], kept)
-    restored = np.full((len(input_ids), layers), np.nan)
+    clean, corrupted = _run(module, input_ids, gap, target, noise, [], kept)
+    restored = np.full((len(input_ids), layers, len(noise)), np.nan)
     for token in range(len(input_ids)):
         for layer in range(layers):
             if cells is None or (token, layer) in cells:
@@ -79,8 +110,8 @@ def _run(
     places: Sequence[tuple[str, str, int]],
     kept: dict[tuple[str, int], torch.Tensor],
     token: int = -1,
-) -> tuple[float, float]:
-    """P(target) of the clean row and the mean of the corrupted ones; without places, what sublayers add is kept."""
+) -> tuple[float, np.ndarray]:
+    """P(target) of the clean row and of the corrupted ones; without places, what sublayers add is kept."""
     family = module.config.model_type
     with ExitStack() as hooks, torch.no_grad():
 
@@ -93,7 +124,7 @@ def _run(
                 on(find(block), _hook(sublayer, layer, places, kept, token))
         logits = module(torch.tensor([list(input_ids)] * (1 + len(noise)))).logits[:, gap]
     found = torch.softmax(logits, dim=-1)[:, target].double()
-    return float(found[0]), float(found[1:].mean())
+    return float(found[0]), found[1:].numpy()
 
 
 def _hook(

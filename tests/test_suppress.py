@@ -11,10 +11,9 @@ import pytest
 import kn_thesis
 from kn_thesis.errors import UserError
 from kn_thesis.models.families import FAMILIES
-from kn_thesis.models.load import Model, load_model
-from kn_thesis.models.tokenization import save_tokenizer, train_tokenizer
+from kn_thesis.models.load import Model
 from tests.reference_suppression import plain_means, plain_word
-from tests.tiny_models import model_of
+from tests.tiny_models import loaded_model
 from tests.tiny_tokenizers import TEXT
 
 NEURONS = [(0, 3), (2, 5), (1, 4)]
@@ -23,13 +22,8 @@ WORDS = ["this", "those", "mans", "☃"]  # two of one token, one of two, one th
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    folder, family = tmp_path_factory.mktemp(request.param), request.param
-    tokenizer = train_tokenizer(family, [*TEXT, *["That man admires those vases."] * 20], 500)
-    positions = {"n_positions" if family == "gpt2" else "max_position_embeddings": 24}
-    made = model_of(family, vocab_size=tokenizer.get_vocab_size(), pad_token_id=None, **positions)
-    made.module.save_pretrained(folder)
-    save_tokenizer(tokenizer, family, folder, 24)
-    return load_model(folder, dtype="float64", device="cpu")
+    folder, text = tmp_path_factory.mktemp(request.param), [*TEXT, *["That man admires those vases."] * 20]
+    return loaded_model(request.param, folder, text)
 
 
 def prompts_of(model: Model) -> list[str]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 
 from kn_thesis.models.families import FAMILIES
+from kn_thesis.models.load import Model, load_model
+from kn_thesis.models.tokenization import save_tokenizer, train_tokenizer
 
 WORDS = 40
 
@@ -34,3 +38,14 @@ def model_of(family: str, dtype: torch.dtype = torch.float64, **changes: Any) ->
         weight.add_(torch.randn_like(weight) * (0.35 if weight.dim() > 1 else 0.2))
     adapter = FAMILIES[family].adapter(module)
     return SimpleNamespace(module=module, adapter=adapter, tokenizer=None, device=torch.device("cpu"))
+
+
+def loaded_model(family: str, folder: Path, text: Iterable[str], positions: int = 24, **changes: Any) -> Model:
+    """A random model with a tokenizer of its family's kind, trained on a text; written to a folder and loaded."""
+    tokenizer = train_tokenizer(family, text, 500)
+    changes |= {"n_positions" if family == "gpt2" else "max_position_embeddings": positions}
+    model = model_of(family, vocab_size=tokenizer.get_vocab_size(), pad_token_id=None, **changes)
+    model.module.save_pretrained(folder)
+    save_tokenizer(tokenizer, family, folder, positions)
+    # LLaMA's eager attention has its softmax in float32 whatever the dtype.
+    return load_model(folder, dtype="float64", device="cpu", attention="sdpa")
