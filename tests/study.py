@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SMOKE = "tests/studies/smoke.yaml"
+BATCHED = re.compile(r"^(make_prompts|attribute_neurons|select_neurons|suppress_neurons|trace_prompts)_.+_\d+$")
 LEFT_BEHIND = shutil.ignore_patterns("results", ".git", ".venv", ".snakemake", "__pycache__", ".*_cache")
 
 
@@ -36,11 +37,17 @@ def run_study(folder: Path, cores: int, *arguments: str) -> Path:
 
 
 def planned_jobs(folder: Path, *arguments: str, configfile: str = SMOKE) -> Counter[str]:
-    """Rule and number of the jobs that a dry run lists, without the target rule `all`."""
+    """Rule and number of the jobs that a dry run lists, without the target rule `all`.
+
+    Rules that are made for each batch of tasks ("attribute_neurons_bert_1") count under their common name.
+    """
     done = snakemake(folder, "--cores", "1", "--dry-run", "--quiet", "reason", *arguments, configfile=configfile)
     assert done.returncode == 0, done.stdout[-6000:]
     table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", done.stdout, re.MULTILINE | re.DOTALL)
-    jobs = Counter({line.split()[0]: int(line.split()[1]) for line in table[1].splitlines()} if table else {})
+    jobs: Counter[str] = Counter()
+    for line in table[1].splitlines() if table else []:
+        rule, count = line.split()
+        jobs[BATCHED.sub(r"\1", rule)] += int(count)
     del jobs["all"]
     return jobs
 

@@ -21,8 +21,9 @@ STUDIES = sorted((ROOT / "resources/studies").glob("*.yaml")) + sorted((ROOT / "
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
-    """The default study with one entry set; its models are asked all tasks."""
+    """The default study with one entry set; its models are asked all tasks, and all are traced."""
     config = json.loads(json.dumps(DEFAULT))  # anchors become copies
+    config["tracing"] |= {"tasks": None, "shown": []}
     config["models"] = {name: model for name, model in config["models"].items() if "tasks" not in model}
     *sections, last = path.split(".")
     node = config
@@ -81,6 +82,13 @@ def test_the_studies_are_right(file: Path) -> None:
         ("tasks.relations", ["P99999"], ["tasks.relations.0", "'P99999'", "resources/tasks.yaml"]),
         ("tasks.relations", ["P36", "P36"], ["tasks.relations.1", "named twice"]),
         ("tasks", {}, ["tasks", "no task at all"]),
+        ("tracing.tasks", ["P20"], ["tracing.tasks.0", "'P20' is not a task of this study"]),
+        ("tracing.tasks", ["P27", "p36"], ["tracing.tasks.1", "did you mean 'P36'"]),
+        ("tracing.shown", ["P20"], ["tracing.shown.0", "'P20' is not a task of this study"]),
+        ("tracing.kinds", ["hidden", "mlp"], ["tracing", "mlp and attention are needed"]),
+        ("tracing.kinds", ["mlp", "attention", "mlp"], ["tracing", "each is named once"]),
+        ("tracing.window", {"layers": 50}, ["tracing.window", "layers (50) is above of (48)"]),
+        ("tracing.noise", 0, ["tracing.noise", "greater than 0"]),
         ("corpora.mirror", 7, ["corpora.mirror", "7", "string"]),
     ],
 )
@@ -89,6 +97,13 @@ def test_a_mistake_is_one_line_with_file_key_and_remedy(path: str, value: Any, s
     assert len(lines) == 1, lines
     assert lines[0].startswith("config.yaml: ")
     assert all(part in lines[0] for part in said), lines[0]
+
+
+def test_a_task_that_is_shown_but_not_traced() -> None:
+    config = changed("tracing.tasks", ["P36"])
+    config["tracing"]["shown"] = ["P36", "P27"]
+    (line,) = mistakes(config)
+    assert "tracing.shown.1" in line and "'P27' is not one of those under tracing.tasks" in line
 
 
 def test_a_task_that_no_model_can_take() -> None:
@@ -132,15 +147,22 @@ def test_the_workflow_ends_with_the_lines_and_no_traceback(tmp_path: Path) -> No
 def test_the_default_study_plans_every_task_that_each_model_can_take(tmp_path: Path) -> None:
     study = copy_repository(tmp_path / "study")
     jobs = planned_jobs(study, configfile="")
-    expected = {
-        kind: sum(
-            takes(TASKS, task, objective(model["family"])) and task in model.get("tasks", [task])
+
+    def batches(kind: str, among: list[str] | None = None) -> int:
+        """Jobs for the tasks of a kind, at most `per_job` of a model in each."""
+        numbers = [
+            sum(
+                takes(TASKS, task, objective(model["family"]))
+                for task in DEFAULT["tasks"][kind]
+                if task in model.get("tasks", [task]) and task in (among or [task])
+            )
             for model in DEFAULT["models"].values()
-            for task in DEFAULT["tasks"][kind]
-        )
-        for kind in ("paradigms", "relations")
-    }
-    every = sum(expected.values())
+        ]
+        return sum(-(-number // DEFAULT["tasks"]["per_job"]) for number in numbers)
+
+    every = batches("paradigms") + batches("relations")
     assert jobs["attribute_neurons"] == jobs["select_neurons"] == jobs["make_prompts"] == every
-    assert jobs["suppress_neurons"] == expected["paradigms"]
+    assert jobs["suppress_neurons"] == batches("paradigms")
+    traced = DEFAULT["tracing"]["tasks"]
+    assert jobs["trace_prompts"] == batches("paradigms", traced) + batches("relations", traced) == 6
     assert jobs["train_model"] == 5 and jobs["make_world"] == 3

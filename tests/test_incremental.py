@@ -12,9 +12,10 @@ from tests.study import SMOKE, edit, planned_jobs
 
 REPORT = {"render_chapter", "build_report"}
 AFTER_TESTS = {"summarise_suppression", "compare_variants", "plot_suppression"} | REPORT
+AFTER_TRACES = {"summarise_tracing", "plot_tracing"} | REPORT
 AFTER_SELECTION = {"select_neurons", "summarise_localization", "plot_localization"} | REPORT
 AFTER_ATTRIBUTION = AFTER_SELECTION | {"attribute_neurons", "suppress_neurons", "test_suppression"} | AFTER_TESTS
-PAIRS = 8  # of a model and a task in the smoke study
+PAIRS = 8  # of a model and a task in the smoke study, each a job of its own
 PARADIGMS = 5  # of them about a paradigm
 
 
@@ -84,6 +85,35 @@ def test_attribution_code_leaves_corpora_and_training_alone(study: Path) -> None
     assert set(jobs) <= AFTER_ATTRIBUTION
 
 
+def test_tracing_code_traces_and_leaves_other_chapters_alone(study: Path) -> None:
+    add_code(study, "tracing/restore.py")
+    jobs = planned_jobs(study)
+    assert jobs["trace_prompts"] == PAIRS
+    assert set(jobs) <= AFTER_TRACES | {"trace_prompts"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda study: edit(study / SMOKE, "tracing:\n", "tracing:\n  level: 0.01\n"),
+        lambda study: add_code(study, "tracing/sites.py"),
+    ],
+    ids=["level", "code of the tests"],
+)
+def test_tests_of_sites_trace_nothing_anew(study: Path, change: Callable[[Path], None]) -> None:
+    change(study)
+    jobs = planned_jobs(study)
+    assert jobs["summarise_tracing"] == 1 and set(jobs) <= AFTER_TRACES
+
+
+def test_tasks_that_share_a_job_are_done_anew_together(study: Path) -> None:
+    edit(study / SMOKE, "  attributed: 20\n", "  attributed: 20\n  per_job: 2\n")
+    jobs = planned_jobs(study)
+    # Two paradigms of bert are one job now; the relation, and the causal models' one paradigm, stay alone in theirs.
+    assert jobs["attribute_neurons"] == jobs["trace_prompts"] == jobs["make_prompts"] == 1
+    assert not jobs["train_model"]
+
+
 def test_a_notebook_renders_its_chapter_only(study: Path) -> None:
     edit(study / "workflow/notebooks/models.ipynb", "Intervals are Wilson's.", "The intervals are Wilson's.")
     assert planned_jobs(study) == {"render_chapter": 1, "build_report": 1}
@@ -94,14 +124,14 @@ def test_training_settings_of_one_model_leave_the_others_alone(study: Path) -> N
          "  llama:\n    family: llama\n    device: cpu\n    train: {<<: *train, seed: 2}")  # fmt: skip
     jobs = planned_jobs(study)
     assert jobs["train_model"] == jobs["evaluate_model"] == jobs["suppress_neurons"] == 1
-    assert jobs["attribute_neurons"] == jobs["select_neurons"] == jobs["make_prompts"] == 2
+    assert jobs["attribute_neurons"] == jobs["select_neurons"] == jobs["make_prompts"] == jobs["trace_prompts"] == 2
     assert not jobs["make_world"]
 
 
 def test_a_new_paradigm_runs_only_its_own_jobs(study: Path) -> None:
     edit(study / SMOKE, "  relations:\n", "    - anaphor_number_agreement\n  relations:\n")
     jobs = planned_jobs(study)
-    for rule in ("make_prompts", "attribute_neurons", "select_neurons", "suppress_neurons"):
+    for rule in ("make_prompts", "attribute_neurons", "select_neurons", "suppress_neurons", "trace_prompts"):
         assert jobs[rule] == 3, rule
     # Each model answers the new task with the others: its evaluation is one file.
     assert jobs["evaluate_model"] == 3

@@ -23,6 +23,10 @@ CHAPTERS = {
         ["suppression_words", "suppression_accuracy", "suppression_company", "suppression_variants"],
         ["suppression", "significance", "accuracy", "company", "variants"],
     ),
+    "tracing": (
+        ["tracing_sites", "tracing_roles", "tracing_lines", "tracing_examples"],
+        ["tracing", "tracing_comparison", "tracing_skipped"],
+    ),
 }
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "

@@ -15,7 +15,14 @@ def on_one_core(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "pattern", ["results/tables/*.csv", "results/models/*/*", "results/figures/*", "results/localization/*/*"]
+    "pattern",
+    [
+        "results/tables/*.csv",
+        "results/models/*/*",
+        "results/figures/*",
+        "results/localization/*/*",
+        "results/tracing/*/*",
+    ],
 )
 def test_the_number_of_cores_changes_no_byte(finished_study: Path, on_one_core: Path, pattern: str) -> None:
     files = sorted(path.relative_to(finished_study) for path in finished_study.glob(pattern) if path.is_file())

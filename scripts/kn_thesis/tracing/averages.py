@@ -9,8 +9,8 @@ import pandas as pd
 
 from kn_thesis.clusters import FEWEST, clustered_interval, percentiles, quiet, resampled_means
 from kn_thesis.tracing.names import TRACED, measures_of
+from kn_thesis.tracing.results import Tracing
 from kn_thesis.tracing.roles import ROLES
-from kn_thesis.tracing.task import Tracing
 
 # What is looked at: P(target), and for minimal pairs also P(target) / (P(target) + P(foil)), to which other words that
 # might stand in the gap are nothing.

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-TRACED = "traced"  # the status of a prompt that is traced
+# The status of a prompt: that it is traced, or why not.
+TRACED = "traced"
+WRONG = "the model does not answer right"
+NO_CUE = "nothing is known of its cue"
+NO_TOKEN = "the cue has no token of its own"
+NOT_SAMPLED = "more than the study asks"
+TOO_LONG = "longer than the model's positions"
+
 SITES = {"early": "cue last", "late": "gap"}  # the roles of the tokens at which the two sites are looked for
 KIND_WORDS = {"relation": "facts", "paradigm": "syntax"}
+TASK_WORDS = {"relation": ("relation", "relations"), "paradigm": ("paradigm", "paradigms")}
 MEASURE_WORDS = {"probability": "P(target)", "preference": "share of target against foil"}
 RESTORED_WORDS = {
     "hidden": "hidden states",

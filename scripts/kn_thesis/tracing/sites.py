@@ -24,8 +24,8 @@ from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from kn_thesis.clusters import FEWEST, cluster_means, clustered_interval, holm, quiet
 from kn_thesis.tracing.averages import MEASURES, total_effects
-from kn_thesis.tracing.names import SITES, TRACED, measures_of
-from kn_thesis.tracing.task import NO_CUE, NO_TOKEN, WRONG, Tracing
+from kn_thesis.tracing.names import NO_CUE, NO_TOKEN, SITES, TRACED, WRONG, measures_of
+from kn_thesis.tracing.results import Tracing
 
 MODULES = ("mlp", "attention")
 CONTRASTS = {"early_contrast": ("early_mlp", "early_attention"), "late_contrast": ("late_attention", "late_mlp")}

@@ -10,8 +10,8 @@ import pandas as pd
 
 from kn_thesis.tracing.averages import ROLE_COLUMNS, role_averages, total_effects
 from kn_thesis.tracing.names import measures_of
+from kn_thesis.tracing.results import Tracing
 from kn_thesis.tracing.sites import COLUMNS, compare_kinds, site_tests
-from kn_thesis.tracing.task import Tracing
 
 
 @dataclass(frozen=True)

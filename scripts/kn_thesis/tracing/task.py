@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,36 +11,15 @@ import pandas as pd
 from kn_thesis.corpora.gaps import Encoded, encoded_from
 from kn_thesis.corpora.rank import rank
 from kn_thesis.progress import shown
-from kn_thesis.tracing.names import TRACED
+from kn_thesis.tracing.names import NO_CUE, NO_TOKEN, NOT_SAMPLED, TOO_LONG, TRACED, WRONG
 from kn_thesis.tracing.prompt import Settings, too_long, trace_prompt
+from kn_thesis.tracing.results import Tracing
 from kn_thesis.tracing.roles import ROLES, roles, shared_site, where
 from kn_thesis.tracing.spans import token_span
 
 if TYPE_CHECKING:
     from kn_thesis.corpora.gaps import GapTokenizer
     from kn_thesis.models.load import Model
-
-WRONG = "the model does not answer right"
-NO_CUE = "nothing is known of its cue"
-NO_TOKEN = "the cue has no token of its own"
-NOT_SAMPLED = "more than the study asks"
-TOO_LONG = "longer than the model's positions"
-
-
-@dataclass(frozen=True)
-class Tracing:
-    """The tables of one model and task.
-
-    prompts: one row per prompt asked: prompt, cluster (a fact, or the noun that a pair is about), status (TRACED or why
-        not), and for traced ones tokens, gap, cue_first, cue_last, distractor_first, distractor_last (positions, -1:
-        none), shared_site, clean, corrupted (P(target), the latter the mean over draws), and clean_preference,
-        corrupted_preference (P(target) / (P(target) + P(foil)), nan for facts).
-    effects: one row per traced prompt, position, layer and restored kind: prompt, position, token, role, restored,
-        layer, effect (P restored − P corrupted), preference_effect (the same of the preference, nan for facts).
-    """
-
-    prompts: pd.DataFrame
-    effects: pd.DataFrame
 
 
 class _Row(NamedTuple):

@@ -1,0 +1,23 @@
+"""What causal tracing of a task leaves behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Tracing:
+    """The tables of one model and task.
+
+    prompts: one row per prompt asked: prompt, cluster (a fact, or the noun that a pair is about), status (TRACED or why
+        not), and for traced ones tokens, gap, cue_first, cue_last, distractor_first, distractor_last (positions, -1:
+        none), shared_site, clean, corrupted (P(target), the latter the mean over draws), and clean_preference,
+        corrupted_preference (P(target) / (P(target) + P(foil)), nan for facts).
+    effects: one row per traced prompt, position, layer and restored kind: prompt, position, token, role, restored,
+        layer, effect (P restored − P corrupted), preference_effect (the same of the preference, nan for facts).
+    """
+
+    prompts: pd.DataFrame
+    effects: pd.DataFrame
