@@ -13,6 +13,7 @@ import kn_thesis
 from kn_thesis.errors import UserError
 from kn_thesis.models.families import FAMILIES
 from kn_thesis.models.load import Model
+from kn_thesis.tracing.names import RESTORED_WORDS
 from kn_thesis.tracing.restore import KINDS
 from kn_thesis.tracing.runs import cue_noise
 from tests.reference_tracing import plain_word
@@ -203,4 +204,4 @@ def test_the_heat_map_stars_what_is_corrupted(model: Model) -> None:
         kn_thesis.trace(model, prompt_of(model), "man", TARGET, **asked, **SETTINGS).plot().axes[0].get_title()
         for asked in ({"kind": "severed_mlp"}, {"foil": "those"})
     ]
-    assert titles[0].startswith("hidden, MLPs severed\n") and "P(this) against P(those): " in titles[1]
+    assert titles[0].startswith(RESTORED_WORDS["severed_mlp"]) and "P(this) against P(those): " in titles[1]

@@ -73,6 +73,7 @@ class Trace:
         tokens, layers = self.effects.shape
         figure = Figure(figsize=(2.6 + 0.22 * max(layers, 10), 1.3 + 0.22 * max(tokens, 4)), layout="constrained")
         axis = figure.subplots()
+        axis.grid(visible=False)
         image = axis.imshow(
             self.effects,
             cmap=COLOURS.get(self.kind, COLOURS["hidden"]),
@@ -89,6 +90,7 @@ class Trace:
         measured = f"P({self.target})" if self.foil is None else f"P({self.target}) against P({self.foil})"
         axis.set_title(
             f"{RESTORED_WORDS[self.kind]}\n{measured}: {self.clean:.3g} → {self.corrupted:.3g}",
+            loc="center",  # whatever style is set
             fontsize="medium",
             parse_math=False,
         )
