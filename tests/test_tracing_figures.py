@@ -263,8 +263,9 @@ def drawn(name: str, layers: int) -> Figure:
     if name == "examples":
         table = examples_table(TOKENS, layers, models=models, tasks={"P36": "relation", LONG: "paradigm"})
         return plot_examples(table, models)
-    tasks = {"relation": ("P36",), "paradigm": (LONG,)} if layers == 1 else TASKS
-    return PLOTS[name](roles_table(models, tasks, layers), models)
+    if layers == 1:
+        return PLOTS[name](roles_table(models, {"relation": ("P36",), "paradigm": (LONG,)}, 1, KINDS[1:]), models)
+    return PLOTS[name](roles_table(models, layers=layers), models)
 
 
 @pytest.mark.parametrize(("name", "layers"), [(name, layers) for name in PLOTS for layers in (1, 48)])
