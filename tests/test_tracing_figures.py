@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -32,7 +33,7 @@ from tests.traced_tables import (
 
 PLOTS = {"examples": plot_examples, "roles": plot_roles, "lines": plot_lines, "sites": plot_sites}
 LONG = "determiner_noun_agreement_with_adj_irregular_2"
-TOKENS = ("[CLS]", "Ġtoken", "▁Antidisestablishment", "##arianism", *["a", "bcde"] * 7, "[MASK]", ".")
+TOKENS = ("[CLS]", "Ġtoken", "▁Anti", "##dis", "Antidisestablishmentarianism", *["a", "bcde"] * 7, "[MASK]", ".")
 
 
 @pytest.fixture(autouse=True)
@@ -72,8 +73,8 @@ def sites_table_by_hand() -> pd.DataFrame:
     rows = [
         site_row("bert", "relation", "P36"),
         site_row("bert", "relation", "P101", two_sites=False, late_contrast=-0.3, late_contrast_high=-0.2),
-        site_row("bert", "paradigm", LONG),
         site_row("bert", "paradigm", LONG, **other),
+        site_row("bert", "paradigm", LONG),
         site_row("gpt2", "relation", "P36", **without_values("nothing was traced")),
         site_row("gpt2", "paradigm", LONG, **untested("fewer than 5 facts or nouns: no test")),
     ]
@@ -98,6 +99,7 @@ def test_examples_show_tokens_and_effects() -> None:
         expected = [[effect_of(kind, role, n, 4) for n in range(4)] for role in [*["before"] * 3, "cue last", "before"]]
         np.testing.assert_allclose(values[:5], expected)
         np.testing.assert_allclose(values[5], [effect_of(kind, "gap", n, 4) for n in range(4)])
+    assert "Antidisestablishm…" in written(plot_examples(examples_table(TOKENS), ["bert"]))
     labels = {label.get_text(): label.get_weight() for label in found[0][1].get_yticklabels()}
     assert {name for name, weight in labels.items() if weight == "bold"} == {"Ann*", "##ika*"}
 
@@ -195,7 +197,9 @@ def test_lines_are_the_table_s() -> None:
             assert line.is_dashed() == kind.startswith("severed")
         ends = axis.collections[0].get_paths()[0].vertices[:, 1]
         assert ends.min() == pytest.approx(min(effect_of("hidden", role, n, 4) for n in range(4)) - 0.02)
-    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
+    table.loc[table["role"] == "gap", ["effect", "low", "high"]] *= 3
+    axes = plot_lines(table, ["bert"]).axes
+    assert axes[0].get_ylim() == axes[1].get_ylim() and axes[2].get_ylim()[1] > 2
     assert figure.axes[2].get_ylabel() == "indirect effect\nshare of target against foil"
 
 
@@ -203,9 +207,9 @@ def test_one_layer_has_points_with_intervals() -> None:
     figure = plot_lines(roles_table(layers=1), ["bert"])
     axis = figure.axes[0]
     assert [tick for tick in axis.get_xticks() if axis.get_xlim()[0] < tick < axis.get_xlim()[1]] == [0]
-    segments = [path for part in axis.collections for path in part.get_paths() if np.ptp(path.vertices[:, 0]) == 0]
-    heights = sorted({round(float(np.ptp(path.vertices[:, 1])), 6) for path in segments})
-    assert heights == [0.04]
+    segments = [part.get_segments() for part in axis.collections if isinstance(part, LineCollection)]
+    ends = [effect_of(kind, "cue last", 0, 1) + side for kind in KINDS for side in (-0.02, 0.02)]
+    np.testing.assert_allclose(np.ravel([segment[0][:, 1] for segment in segments]), ends)
     assert all(line.get_marker() != "" for line in axis.lines if len(line.get_xdata()) == 1)
 
 
@@ -229,6 +233,8 @@ def test_sites_are_a_line_per_task() -> None:
     assert points["s", 1].get_markerfacecolor() == "white"
     bars = sorted(tuple(line.get_xdata()) for line in figure.axes[0].lines if len(set(line.get_xdata())) == 2)[:-1]
     assert any(np.allclose(bar, (0.15, 0.25)) for bar in bars)
+    (star,) = [text for text in figure.axes[0].texts if text.get_text() == "★"]
+    assert star.get_window_extent().x0 > figure.axes[0].transData.transform((0.25, 0))[0]
     # The other measure of a pair is not drawn.
     assert max(axis.get_xlim()[1] for axis in figure.axes) < 1
 
@@ -253,15 +259,16 @@ def test_nothing_to_draw(name: str) -> None:
 def drawn(name: str, layers: int) -> Figure:
     models = ("bert-base-cased", "gpt2-xl")
     if name == "sites":
-        return plot_sites(sites_table_by_hand(), ["bert", "gpt2"])
+        return plot_sites(sites_table_by_hand(), ["bert", "gpt2"][:layers])
     if name == "examples":
         table = examples_table(TOKENS, layers, models=models, tasks={"P36": "relation", LONG: "paradigm"})
         return plot_examples(table, models)
-    tasks = {"relation": ("P36",), "paradigm": (LONG,)} if layers == 48 else TASKS
-    return PLOTS[name](roles_table(models, tasks, layers), models)
+    if layers == 1:
+        return PLOTS[name](roles_table(models, {"relation": ("P36",), "paradigm": (LONG,)}, 1, KINDS[1:]), models)
+    return PLOTS[name](roles_table(models, layers=layers), models)
 
 
-@pytest.mark.parametrize(("name", "layers"), [("sites", 4), *((name, n) for name in list(PLOTS)[:3] for n in (1, 48))])
+@pytest.mark.parametrize(("name", "layers"), [(name, layers) for name in PLOTS for layers in (1, 48)])
 def test_everything_that_is_written_can_be_read(name: str, layers: int) -> None:
     figure = drawn(name, layers)
     figure.canvas.draw()

@@ -95,6 +95,11 @@ def test_the_claim_follows_the_table() -> None:
         "Early and late site can be told apart wherever it was tested (4 of 4 relations and 1 of 1 paradigm): here the "
         "division is general."
     )
+    almost = sites_by_hand(two_sites=True)
+    almost.loc[2, "two_sites"] = False
+    assert "in 3 of 4 relations and 1 of 1 paradigm: the division is there, but it is not general." in say_claim(
+        sites_table(almost)
+    )
     nowhere = sites_by_hand(two_sites=False)
     assert "nowhere (0 of 4 relations and 0 of 1 paradigm): here the division is not seen" in say_claim(
         sites_table(nowhere)
@@ -180,6 +185,9 @@ def test_peaks() -> None:
     # The right token in the wrong half of the layers is the wrong place.
     late = table.assign(layer=3 - table["layer"])
     assert "neither where two sites would have them" in say_peaks(peak_table(late))[0]
+    # And so is the right half at the wrong token.
+    elsewhere = table.assign(role=table["role"].map({"cue last": "gap", "gap": "cue last", "before": "before"}))
+    assert "neither where two sites would have them" in say_peaks(peak_table(elsewhere))[0]
 
 
 def test_peaks_of_one_task_and_one_layer() -> None:

@@ -197,7 +197,7 @@ def _bar(axis: Axes, kinds: Sequence[str], norm: Normalize, low: float, high: fl
     axis.tick_params(axis="y", labelsize=7.5, length=2, pad=1)
     axis.set_xticks([])
     axis.grid(visible=False)
-    axis.set_title("effect", fontsize=8, fontweight="normal", loc="left", pad=3)
+    axis.set_title("effect", fontsize=8, fontweight="normal", loc="left", pad=5)
 
 
 def _colours(kind: str) -> Colormap:
