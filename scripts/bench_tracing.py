@@ -3,8 +3,8 @@
     python scripts/bench_tracing.py [--quick] [--models bert gpt2 llama] [--threads 2] [--output FILE]
 
 The plain algorithm is the one public code runs (tests/reference_tracing.py): for each token, layer and kind one whole
-forward of a clean row and a row per draw. It is timed on some of the tokens and layers, spread evenly, and the time of
-all of them follows from that; ours is timed on all, and compared where the plain one ran. A causal model's tokens
+forward of a clean row and a row per draw. It is timed on some of the tokens and layers, spread evenly, and the fastest
+forward stands for all of them; ours is timed on all, and compared where the plain one ran. A causal model's tokens
 before the cue cost ours nothing, for nothing can change there, and those before the restored one little; a masked
 model has to take every token through every layer above. Exit code 1 when a bound is missed: the speed-up, or agreement.
 `--quick` takes small models and checks agreement alone.
@@ -15,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -34,7 +35,7 @@ RELATIVE = 1e-3  # of the largest effect: probabilities are float32, and random 
 KINDS = ("hidden", "mlp", "attention")
 LENGTHS = (12, 16)
 CUE = (2, 5)
-SOME = 6  # tokens, and as many layers, that the plain algorithm is timed on
+SOME = 4  # tokens, and as many layers, that the plain algorithm is timed on
 COLUMNS = (
     *("model", "kind", "algorithm", "tokens", "layers", "draws", "prompts", "batch_tokens", "cells", "seconds"),
     *("seconds_per_prompt", "peak_mib", "growth_mib", "measure", "value"),
@@ -58,7 +59,11 @@ def bench(family: str, quick: bool, rows: list[dict[str, object]]) -> list[str]:
     seconds, off, largest = {"plain": 0.0, "ours": 0.0}, 0.0, 0.0
     for tokens in LENGTHS:
         prompt = random_prompt(model, tokens)
-        spent, peak, found = measured(lambda prompt=prompt: trace_prompt(model, [prompt], CUE, "prompt", settings))
+        runs = [
+            measured(lambda prompt=prompt: trace_prompt(model, [prompt], CUE, "prompt", settings))
+            for _ in range(2 if quick or family in BOUNDS else 1)
+        ]
+        spent, (_, peak, found) = min(run[0] for run in runs), runs[0]
         seconds["ours"] += spent
         about = {"model": family, "tokens": tokens, "layers": layers, "draws": settings.draws, "prompts": 1}
         whole = {"cells": tokens * layers, "seconds_per_prompt": f"{spent:.4g}", "peak_mib": round(peak)}
@@ -97,18 +102,19 @@ def plainly(
     """The plain algorithm's row of the CSV, and how far from its probabilities ours are at most."""
     tokens, layers = len(prompt.input_ids), model.adapter.layers
     some = [np.unique(np.linspace(0, most - 1, SOME).round().astype(int)).tolist() for most in (tokens, layers)]
-    cells = {(token, layer) for token in some[0] for layer in some[1]}
     noise = cue_noise(model.adapter, tokens, CUE, settings.draws, settings.noise, settings.seed, "prompt")
     window = scaled_window(layers, settings.window)
     asked = (model.module, prompt.input_ids, prompt.gap, prompt.target_ids[0], noise, kind, window)
-    nothing, _, _ = measured(lambda: plain_trace(*asked, cells=()))
-    spent, peak, (clean, corrupted, restored) = measured(lambda: plain_trace(*asked, cells=cells))
-    a_cell = (spent - nothing) / len(cells)
-    found = ours.restored[KINDS.index(kind), ..., 0].mean(axis=-1)
-    apart = [np.nanmax(np.abs(found - restored)), ours.clean[0] - clean, ours.corrupted[:, 0].mean() - corrupted]
-    row = {"kind": kind, "algorithm": "plain", "cells": len(cells), "seconds": f"{spent:.4g}"}
-    row |= {"seconds_per_prompt": f"{nothing + a_cell * tokens * layers:.4g}", "peak_mib": round(peak)}
-    return row, float(np.abs(apart).max())
+    found, fastest, highest, off = ours.restored[KINDS.index(kind), ..., 0].mean(axis=-1), np.inf, 0.0, 0.0
+    for cell in product(*some):
+        seconds, peak, (clean, corrupted, restored) = measured(lambda cell=cell: plain_trace(*asked, cells=[cell]))
+        apart = (found - restored)[cell], ours.clean[0] - clean, ours.corrupted[:, 0].mean() - corrupted
+        off = max(off, float(np.abs(apart).max()))
+        # Two forwards: of the corrupted run and of the restored one. Other work on the machine only adds to them.
+        fastest, highest = min(fastest, seconds / 2), max(highest, peak)
+    row = {"kind": kind, "algorithm": "plain", "cells": SOME**2, "peak_mib": round(highest)}
+    row |= {"seconds": f"{fastest:.4g}", "seconds_per_prompt": f"{fastest * (1 + tokens * layers):.4g}"}
+    return row, off
 
 
 def memory(family: str, quick: bool, rows: list[dict[str, object]]) -> None:
