@@ -276,7 +276,7 @@ def test_a_model_of_one_layer_has_no_upper_ones() -> None:
     one = tracing_of([np.ones((2, 2, 1))] * 6, [("cue last", "gap")] * 6, list("abcdef"))
     found = site_tests({"t": one}, {"t": "relation"}, **TESTED).iloc[0]
     assert found["early_mlp"] == 1 and np.isnan(found["late_mlp"]) and np.isnan(found["p_sites"])
-    assert not found["two_sites"]
+    assert not found["two_sites"] and "one layer" in found["note"]
 
 
 def compared_sites() -> pd.DataFrame:
@@ -299,7 +299,7 @@ def compared_sites() -> pd.DataFrame:
 
 def test_kinds_are_compared_by_welchs_test_of_tasks() -> None:
     sites = compared_sites()
-    found = compare_kinds(sites, 0.9)
+    found = compare_kinds(sites, 0.9, 0.05)
     assert list(found["name"].unique()) == ["early_contrast", "late_contrast", "early_share", "late_share"]
     used = sites[(sites["model"] == "gpt2") & sites["headline"] & (sites["clusters"] > 4)]
     rows = found[found["model"] == "gpt2"].set_index("name")
@@ -314,10 +314,12 @@ def test_kinds_are_compared_by_welchs_test_of_tasks() -> None:
         assert [row["tasks_facts"], row["tasks_syntax"]] == [8 if name in ("late_contrast", "early_share") else 7, 5]
     np.testing.assert_allclose(rows["p_holm"], holm(rows["p"].to_numpy()))
     assert rows.loc["early_share", "p_holm"] < 0.001 < rows.loc["late_share", "p_holm"]
+    np.testing.assert_array_equal(rows["differs"], rows["p_holm"] < 0.05)
+    assert not compare_kinds(sites, 0.9, 1e-30)["differs"].any()
     few = found[found["model"] == "bert"]
     assert few[["low", "high", "p", "p_holm"]].isna().all(axis=None) and few[["facts", "syntax"]].notna().all(axis=None)
     assert (few["tasks_syntax"] == 1).all() and list(few) == list(found)
-    assert compare_kinds(sites[:0], 0.9).empty
+    assert compare_kinds(sites[:0], 0.9, 0.05).empty
 
 
 SUMMARY = Settings(boundary=0.5, level=0.05, resamples=50, confidence=0.9, seed=1)
@@ -352,6 +354,7 @@ def test_a_summary_of_files_one_of_which_is_empty(tmp_path: Path) -> None:
         ["gpt2", "causal", "P2", "probability"],
     ]
     assert set(found.roles["model"]) == {"bert"} and set(found.roles["task"]) == {"P1", "agreement"}
+    assert (found.roles["upper"] == (found.roles["layer"] >= boundary_layer(LAYERS, 0.5))).all()
     skipped = found.skipped.set_index(["model", "task", "status"])["prompts"].to_dict()
     assert skipped == {
         ("bert", "P1", TRACED): 16,

@@ -43,6 +43,7 @@ def roles_table(
                         effect = effect_of(restored, role, layer, layers) * (1 if task == "all" else 0.5)
                         row = {"model": model, "family": model, "kind": kind, "task": task, "measure": measure}
                         row |= {"restored": restored, "role": role, "layer": layer, "prompts": 8, "clusters": 8}
+                        row |= {"upper": layer >= layers / 2}
                         rows.append(row | {"effect": effect, "low": effect - 0.02, "high": effect + 0.02})
     return pd.DataFrame(rows)
 

@@ -90,7 +90,7 @@ def say_sites(sites: pd.DataFrame) -> list[str]:
     return lines
 
 
-def say_comparison(comparison: pd.DataFrame, level: float = 0.05) -> list[str]:
+def say_comparison(comparison: pd.DataFrame) -> list[str]:
     """Facts against syntax: a line per model, from tracing_comparison.csv."""
     lines = []
     for model, rows in comparison.groupby("model", sort=False):
@@ -98,7 +98,7 @@ def say_comparison(comparison: pd.DataFrame, level: float = 0.05) -> list[str]:
         if tested.empty:
             lines.append(f"**{model}**: fewer than 2 tasks of a kind, or nothing that varies: not compared.")
             continue
-        apart = tested[tested["p_holm"] < level]
+        apart = tested[tested["differs"].astype(bool)]
         tasks = f"{tested['tasks_facts'].iloc[0]:.0f} against {tested['tasks_syntax'].iloc[0]:.0f} tasks"
         closest = tested.loc[[tested["p_holm"].idxmin()]] if apart.empty else apart
         said = "; ".join(
@@ -120,8 +120,8 @@ def peak_table(roles: pd.DataFrame, restored: Sequence[str] = ("mlp", "attention
     """Where restored modules do most: a row per model, kind of task and kind of state, from tracing_roles.csv.
 
     Over the tasks of a kind, in its headline measure: over (what was averaged), role, layer (from 0), layers (of the
-    model), effect with low and high; expected: whether it is the site's token, and the half of the layers, that Meng et
-    al. name for that module.
+    model), effect with low and high; expected: whether it is the site's token, and on the site's side of the boundary
+    between layers, that Meng et al. name for that module.
     """
     columns = ["model", "kind", "over", "restored", "role", "layer", "layers", "effect", "low", "high", "expected"]
     rows = []
@@ -133,10 +133,9 @@ def peak_table(roles: pd.DataFrame, restored: Sequence[str] = ("mlp", "attention
                 if effects.empty:
                     continue
                 most, layers = effects.loc[effects["effect"].idxmax()], int(part["layer"].max()) + 1
-                lower = most["layer"] < layers / 2
                 expected = {
-                    "mlp": most["role"] == SITES["early"] and lower,
-                    "attention": most["role"] == SITES["late"] and not lower,
+                    "mlp": most["role"] == SITES["early"] and not most["upper"],
+                    "attention": most["role"] == SITES["late"] and most["upper"],
                 }
                 row = {"model": model, "kind": kind, "over": over, "restored": state, "layers": layers}
                 row |= most[["role", "layer", "effect", "low", "high"]].to_dict()

@@ -140,6 +140,7 @@ def _one_task(
     notes = {
         "nothing was traced": row["traced"] == 0,
         "the cue ends at the gap: both sites are one token": row["traced"] > 0 and not len(effects),
+        "a model of one layer has no upper layers: no test": bool(len(effects)) and effects["late_mlp"].isna().all(),
         f"fewer than {FEWEST} facts or nouns: no test": bool(len(effects)) and few,
     }
     return row | {
@@ -150,12 +151,13 @@ def _one_task(
     }
 
 
-def compare_kinds(sites: pd.DataFrame, confidence: float) -> pd.DataFrame:
+def compare_kinds(sites: pd.DataFrame, confidence: float, level: float) -> pd.DataFrame:
     """Facts against syntax, per model: are the sites' contrasts, as shares of the total effect, alike?
 
     sites: rows of `site_tests` with the column model. The units are tasks (Welch's t-test of their means), which are
     few; rows per model and name (contrasts and shares): facts, syntax (means over tasks), tasks_facts, tasks_syntax,
-    difference with low and high, p, p_holm (over the rows of a model). nan with fewer than 2 tasks on a side.
+    difference with low and high, p, p_holm (over the rows of a model), differs (p_holm < level). nan with fewer than 2
+    tasks on a side.
     """
     rows = []
     asked = sites[sites["headline"] & (sites["clusters"] >= FEWEST)]
@@ -168,11 +170,13 @@ def compare_kinds(sites: pd.DataFrame, confidence: float) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=COMPARISON)
     for _, part in table.groupby("model", sort=False):
         table.loc[part.index, "p_holm"] = holm(part["p"].to_numpy(dtype=float))
+    table["differs"] = table["p_holm"] < level
     return table
 
 
 COMPARISON = [
-    *("model", "name", "facts", "syntax", "tasks_facts", "tasks_syntax", "difference", "low", "high", "p", "p_holm")
+    *("model", "name", "facts", "syntax", "tasks_facts", "tasks_syntax", "difference", "low", "high", "p", "p_holm"),
+    "differs",
 ]
 
 

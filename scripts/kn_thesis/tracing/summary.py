@@ -11,7 +11,7 @@ import pandas as pd
 from kn_thesis.tracing.averages import ROLE_COLUMNS, role_averages, total_effects
 from kn_thesis.tracing.names import measures_of
 from kn_thesis.tracing.results import Tracing
-from kn_thesis.tracing.sites import COLUMNS, compare_kinds, site_tests
+from kn_thesis.tracing.sites import COLUMNS, boundary_layer, compare_kinds, site_tests
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class Tables:
-    """tracing: sites.site_tests. roles: averages.role_averages. comparison: sites.compare_kinds. skipped: prompts by
+    """tracing: sites.site_tests. roles: averages.role_averages, and upper, whether the layer is one of those in which
+    the late site is looked for. comparison: sites.compare_kinds. skipped: prompts by
     model, kind, task and status. examples: effects of the prompts that are shown, a row per token, layer and kind.
     """
 
@@ -41,7 +42,7 @@ class Tables:
 SHOWN = ["prompt", "position", "token", "role", "restored", "layer"]
 HEADS = {
     "tracing": ["model", "family", *COLUMNS],
-    "roles": ["model", "family", *ROLE_COLUMNS],
+    "roles": ["model", "family", *ROLE_COLUMNS, "upper"],
     "skipped": ["model", "family", "kind", "task", "status", "prompts"],
     "examples": ["model", "family", "kind", "task", *SHOWN, "cue", "measure", "clean", "corrupted", "effect"],
 }
@@ -73,7 +74,9 @@ def summarise(
         found["tracing"].append(_keyed(sites, key))
         for kind in dict.fromkeys(kinds[task] for task in named):
             of_kind = {task: tracing for task, tracing in tracings.items() if kinds[task] == kind}
-            found["roles"].append(_keyed(role_averages(of_kind, kind, **interval), key))
+            averages = role_averages(of_kind, kind, **interval)
+            first_upper = boundary_layer(int(averages["layer"].max()) + 1 if len(averages) else 1, settings.boundary)
+            found["roles"].append(_keyed(averages.assign(upper=averages["layer"] >= first_upper), key))
         for task, tracing in tracings.items():
             of_task = key | {"kind": kinds[task], "task": task}
             counts = tracing.prompts["status"].value_counts().sort_index().rename_axis("status").reset_index()
@@ -81,7 +84,7 @@ def summarise(
             if task in shown and len(tracing.effects):
                 found["examples"].append(_keyed(example(tracing, measures_of(kinds[task])[0]), of_task))
     tables = {name: _joined(parts, HEADS[name]) for name, parts in found.items()}
-    return Tables(comparison=compare_kinds(tables["tracing"], settings.confidence), **tables)
+    return Tables(comparison=compare_kinds(tables["tracing"], settings.confidence, settings.level), **tables)
 
 
 def example(tracing: Tracing, measure: str) -> pd.DataFrame:
