@@ -12,6 +12,7 @@ import torch
 from kn_thesis.corpora.gaps import Encoded
 from kn_thesis.errors import UserError
 from kn_thesis.models.evaluate import evaluate_prompts, target_log_probabilities, with_target
+from kn_thesis.models.load import Model
 from kn_thesis.models.train import Settings, build_model
 
 MASK = 4
@@ -20,13 +21,13 @@ SHAPE = Settings(layers=2, width=32, heads=2, intermediate=48)
 
 
 @pytest.fixture(scope="module", params=OBJECTIVES)
-def model(request: pytest.FixtureRequest) -> SimpleNamespace:
+def model(request: pytest.FixtureRequest) -> Model:
     torch.manual_seed(0)
     module = build_model(request.param, SHAPE, 60, {"pad": None, "bos": None, "eos": None}).eval()
     for parameter in module.parameters():  # sharper than at the start, so that ranks and choices differ
         parameter.data.add_(torch.randn_like(parameter) * 0.2)
     adapter = SimpleNamespace(objective=OBJECTIVES[request.param])
-    return SimpleNamespace(module=module, adapter=adapter, tokenizer=None, device=torch.device("cpu"))
+    return Model(module, adapter, None, torch.device("cpu"))
 
 
 def random_prompts(objective: str, count: int = 40) -> list[Encoded]:
@@ -42,7 +43,7 @@ def random_prompts(objective: str, count: int = 40) -> list[Encoded]:
     return made
 
 
-def one_at_a_time(model: SimpleNamespace, encoded: Encoded) -> tuple[float, bool, int]:
+def one_at_a_time(model: Model, encoded: Encoded) -> tuple[float, bool, int]:
     """The reference: one row, one step, the whole vocabulary's probabilities."""
     total, first, rank = 0.0, True, 0
     for step, token in enumerate(encoded.target_ids):
@@ -61,7 +62,7 @@ def one_at_a_time(model: SimpleNamespace, encoded: Encoded) -> tuple[float, bool
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 64, 4096])
-def test_batches_equal_one_at_a_time(model: SimpleNamespace, batch_tokens: int) -> None:
+def test_batches_equal_one_at_a_time(model: Model, batch_tokens: int) -> None:
     prompts = random_prompts(model.adapter.objective)
     # Some targets that are the model's own choice, so that `first_choice` is not false throughout.
     for number in range(0, len(prompts), 4):
@@ -84,7 +85,7 @@ def test_another_word_gets_its_own_masks() -> None:
     assert with_target(Encoded((1, 9), 1, (20,)), (30, 31), "causal") == Encoded((1, 9), 1, (30, 31))
 
 
-def test_prompts_are_judged_by_kind(model: SimpleNamespace) -> None:
+def test_prompts_are_judged_by_kind(model: Model) -> None:
     objective = model.adapter.objective
     prompts = random_prompts(objective)
     rng = np.random.default_rng(2)
@@ -119,12 +120,12 @@ def test_prompts_are_judged_by_kind(model: SimpleNamespace) -> None:
     assert 0 < result.loc[result["kind"] == "paradigm", "correct"].mean() < 1
 
 
-def test_nothing_to_ask(model: SimpleNamespace) -> None:
+def test_nothing_to_ask(model: Model) -> None:
     answers = target_log_probabilities(model, [])
     assert [len(values) for values in answers] == [0, 0, 0]
 
 
-def test_too_long_and_empty_are_said(model: SimpleNamespace) -> None:
+def test_too_long_and_empty_are_said(model: Model) -> None:
     with pytest.raises(UserError, match="130 tokens"):
         target_log_probabilities(model, [Encoded((5,) * 129 + (MASK,), 129, (6,))])
     with pytest.raises(UserError, match="empty target"):
