@@ -14,6 +14,7 @@ from kn_thesis.configuration.tasks import TaskTable, objective, takes
 from kn_thesis.errors import UserError
 
 Key = tuple[str | int, ...]
+TASKS_FILE = "resources/tasks.yaml"
 Layer = tuple[str, Mapping[str, Any]]  # a file's name and what it says
 
 
@@ -134,20 +135,22 @@ def _task_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tuple[Ke
                 if not isinstance(name, str):
                     continue  # the schema has said so
                 if name not in known:
-                    close = difflib.get_close_matches(name, known, n=1)
-                    hint = f"did you mean {close[0]!r}? " if close else ""
-                    mistakes.append(
-                        (
-                            key,
-                            f"{name!r} is not a known {kind[:-1]}: {hint}allowed are those in resources/tasks.yaml",
-                        )
+                    text = (
+                        f"{name!r} is not a known {kind[:-1]}: {_guess(name, known)}allowed are those in {TASKS_FILE}"
                     )
+                    mistakes.append((key, text))
                 elif corpus not in known[name].corpora:
                     there = ", ".join(n for n in known if corpus in known[n].corpora)
                     mistakes.append((key, f"{name!r} is not in the source {corpus!r}; allowed: {there}"))
                 elif name in names[:index]:
                     mistakes.append((key, f"{name!r} is named twice: name it once"))
     return mistakes
+
+
+def _guess(name: str, known: Iterable[str]) -> str:
+    """A question about the name that may have been meant, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]!r}? " if close else ""
 
 
 def _cross_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tuple[Key, str]]:
@@ -194,9 +197,8 @@ def _model_task_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tu
             continue
         unknown = [index for index, task in enumerate(wanted) if task not in known]
         for index in unknown:
-            close = difflib.get_close_matches(str(wanted[index]), known, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            text = f"{wanted[index]!r} is not a known task: {hint}allowed are those in resources/tasks.yaml"
+            hint = _guess(str(wanted[index]), known)
+            text = f"{wanted[index]!r} is not a known task: {hint}allowed are those in {TASKS_FILE}"
             mistakes.append((("models", name, "tasks", index), text))
         if unknown or family not in get_args(Family) or any(task not in known for task in named):
             continue
@@ -217,9 +219,6 @@ def _traced_mistakes(config: Mapping[str, Any]) -> list[tuple[Key, str]]:
         names = _get(config, "tracing", key)
         for index, name in enumerate(names if isinstance(names, list) and isinstance(among, list) else []):
             if isinstance(name, str) and name not in among:
-                close = difflib.get_close_matches(name, map(str, among), n=1)
-                hint = f"did you mean {close[0]!r}? " if close else ""
-                mistakes.append(
-                    (("tracing", key, index), f"{name!r} is not {what}: {hint}name it there or leave it out")
-                )
+                text = f"{name!r} is not {what}: {_guess(name, map(str, among))}name it there or leave it out"
+                mistakes.append((("tracing", key, index), text))
     return mistakes

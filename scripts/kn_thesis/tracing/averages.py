@@ -8,22 +8,19 @@ import numpy as np
 import pandas as pd
 
 from kn_thesis.clusters import FEWEST, clustered_interval, percentiles, quiet, resampled_means
-from kn_thesis.tracing.names import TRACED, measures_of
+from kn_thesis.tracing.names import MEASURES, TRACED, measures_of
 from kn_thesis.tracing.results import Tracing
 from kn_thesis.tracing.roles import ROLES
 
-# What is looked at: P(target), and for minimal pairs also P(target) / (P(target) + P(foil)), to which other words that
-# might stand in the gap are nothing.
-MEASURES = {"probability": "effect", "preference": "preference_effect"}
 CELL = ["restored", "role", "layer"]
 ROLE_COLUMNS = ["kind", "task", "measure", *CELL, "prompts", "clusters", "effect", "low", "high"]
 
 
 def total_effects(prompts: pd.DataFrame, measure: str) -> pd.Series:
     """Clean minus corrupted of every traced prompt."""
-    ending = "" if measure == "probability" else "_preference"
+    columns = MEASURES[measure]
     traced = prompts[prompts["status"] == TRACED]
-    return (traced[f"clean{ending}"] - traced[f"corrupted{ending}"]).set_axis(traced["prompt"])
+    return (traced[columns.clean] - traced[columns.corrupted]).set_axis(traced["prompt"])
 
 
 def by_prompt(tracing: Tracing, measure: str) -> pd.DataFrame:
@@ -31,7 +28,7 @@ def by_prompt(tracing: Tracing, measure: str) -> pd.DataFrame:
 
     nan where a prompt has no token of a role.
     """
-    means = tracing.effects.groupby(["prompt", *CELL], observed=True, sort=False)[MEASURES[measure]].mean()
+    means = tracing.effects.groupby(["prompt", *CELL], observed=True, sort=False)[MEASURES[measure].effect].mean()
     wide = means.unstack(CELL)
     restored = list(tracing.effects["restored"].cat.categories)
     layers = range(int(tracing.effects["layer"].max()) + 1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 # In the order in which they are drawn. The gap is a causal model's last token and a masked model's first mask.
 ROLES = ("before", "cue first", "cue middle", "cue last", "first after", "distractor", "further", "gap")
 
@@ -28,8 +26,3 @@ def roles(tokens: int, cue: tuple[int, int], gap: int, distractor: tuple[int, in
 def shared_site(cue: tuple[int, int], gap: int) -> bool:
     """Whether the cue's last token is also where the gap is read: early and late site are then one token."""
     return cue[1] - 1 == gap
-
-
-def where(span: Sequence[int] | None) -> tuple[int, int]:
-    """A span as two numbers, (-1, -1) when there is none."""
-    return (-1, -1) if span is None else (span[0], span[1])

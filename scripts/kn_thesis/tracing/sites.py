@@ -23,8 +23,8 @@ from scipy import stats
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from kn_thesis.clusters import FEWEST, cluster_means, clustered_interval, holm, quiet
-from kn_thesis.tracing.averages import MEASURES, total_effects
-from kn_thesis.tracing.names import NO_CUE, NO_TOKEN, SITES, TRACED, WRONG, measures_of
+from kn_thesis.tracing.averages import total_effects
+from kn_thesis.tracing.names import MEASURES, NO_CUE, NO_TOKEN, SITES, TRACED, WRONG, measures_of
 from kn_thesis.tracing.results import Tracing
 
 MODULES = ("mlp", "attention")
@@ -52,7 +52,7 @@ def site_effects(tracing: Tracing, measure: str, boundary: float) -> pd.DataFram
         "early": (rows["role"] == SITES["early"]) & (rows["layer"] < first_upper),
         "late": (rows["role"] == SITES["late"]) & (rows["layer"] >= first_upper),
     }
-    value = rows[MEASURES[measure]].astype(float)
+    value = rows[MEASURES[measure].effect].astype(float)
     found = {}
     for site, chosen in inside.items():
         for module in MODULES:
@@ -114,7 +114,7 @@ def _one_task(
 ) -> dict[str, object]:
     prompts = tracing.prompts
     status = prompts["status"]
-    ending = "" if measure == "probability" else "_preference"
+    columns = MEASURES[measure]
     effects = site_effects(tracing, measure, boundary)
     clusters = prompts.set_index("prompt")["cluster"].loc[effects.index].tolist()
     row = {
@@ -124,8 +124,8 @@ def _one_task(
         "traced": int((status == TRACED).sum()),
         "apart": len(effects),
         "clusters": len(set(clusters)),
-        "clean": prompts[f"clean{ending}"].mean(),
-        "corrupted": prompts[f"corrupted{ending}"].mean(),
+        "clean": prompts[columns.clean].mean(),
+        "corrupted": prompts[columns.corrupted].mean(),
         "total_effect": total_effects(prompts, measure).mean(),
     }
     low, high = clustered_interval(effects.to_numpy(dtype=float), clusters, resamples, confidence, seed)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from kn_thesis.tracing.averages import ROLE_COLUMNS, role_averages, total_effects
-from kn_thesis.tracing.names import measures_of
+from kn_thesis.tracing.names import MEASURES, measures_of
 from kn_thesis.tracing.results import Tracing
 from kn_thesis.tracing.sites import COLUMNS, boundary_layer, compare_kinds, site_tests
 
@@ -92,14 +92,14 @@ def example(tracing: Tracing, measure: str) -> pd.DataFrame:
     effects = total_effects(tracing.prompts, measure).sort_values(kind="stable")
     name = effects.index[len(effects) // 2]
     row = tracing.prompts.set_index("prompt").loc[name]
-    ending = "" if measure == "probability" else "_preference"
+    columns = MEASURES[measure]
     table = tracing.effects[tracing.effects["prompt"] == name]
-    value = table["effect" if measure == "probability" else "preference_effect"]
+    value = table[columns.effect]
     return table[SHOWN].assign(
         cue=table["position"].between(row["cue_first"], row["cue_last"]),
         measure=measure,
-        clean=row[f"clean{ending}"],
-        corrupted=row[f"corrupted{ending}"],
+        clean=row[columns.clean],
+        corrupted=row[columns.corrupted],
         effect=value.astype(float),
     )
 

@@ -14,7 +14,7 @@ from kn_thesis.progress import shown
 from kn_thesis.tracing.names import NO_CUE, NO_TOKEN, NOT_SAMPLED, TOO_LONG, TRACED, WRONG
 from kn_thesis.tracing.prompt import Settings, too_long, trace_prompt
 from kn_thesis.tracing.results import Tracing
-from kn_thesis.tracing.roles import ROLES, roles, shared_site, where
+from kn_thesis.tracing.roles import ROLES, roles, shared_site
 from kn_thesis.tracing.spans import token_span
 
 if TYPE_CHECKING:
@@ -104,9 +104,9 @@ def _spread(names: Sequence[str], clusters: Mapping[str, str], most: int, seed: 
     """Up to `most` names, one of each cluster before a second of any, in the order in which they were given."""
     turns: dict[str, int] = {}
     order = []
-    for name in sorted(names, key=lambda name: rank("trace", seed, name)):
+    for place, name in enumerate(sorted(names, key=lambda name: rank("trace", seed, name))):
         turn = turns[clusters[name]] = turns.get(clusters[name], -1) + 1
-        order.append((turn, rank("trace", seed, name), name))
+        order.append((turn, place, name))
     chosen = {name for _, _, name in sorted(order)[:most]}
     return [name for name in names if name in chosen]
 
@@ -119,11 +119,12 @@ def _tables(
     tokens = len(encoded.input_ids)
     clean, corrupted, effects = found.effects()
     preference = found.preference_effects() if len(row.words) > 1 else (np.nan, np.nan, np.full_like(effects, np.nan))
+    first, end = row.distractor or (-1, 0)  # none: −1 for both its tokens
     number = dict(
         zip(
             NUMBERS,
             (
-                *(tokens, encoded.gap, row.cue[0], row.cue[1] - 1, where(row.distractor)[0], _last(row.distractor)),
+                *(tokens, encoded.gap, row.cue[0], row.cue[1] - 1, first, end - 1),
                 *(shared_site(row.cue, encoded.gap), clean, corrupted, preference[0], preference[1]),
             ),
             strict=True,
@@ -146,7 +147,3 @@ def _tables(
         }
     )
     return number, frame[EFFECTS]
-
-
-def _last(span: tuple[int, int] | None) -> int:
-    return -1 if span is None else span[1] - 1
