@@ -83,6 +83,9 @@ class Adapter(Protocol):
     def value_matrix(self, layer: int) -> torch.nn.Module:
         """The module whose input is the neurons: the place for a hook."""
 
+    def value_weight(self, layer: int) -> Tensor:
+        """The layer's value matrix (hidden, width) itself, or a view of it: writing to it changes the model."""
+
 
 @dataclass(frozen=True)
 class Family:

@@ -68,6 +68,10 @@ class BertAdapter:
         """`output.dense`."""
         return self._blocks[layer].output.dense
 
+    def value_weight(self, layer: int) -> Tensor:
+        """`output.dense.weight`."""
+        return self._blocks[layer].output.dense.weight
+
 
 def _model_class() -> Any:
     from transformers.models.bert.modeling_bert import BertForMaskedLM

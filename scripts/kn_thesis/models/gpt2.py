@@ -71,6 +71,10 @@ class Gpt2Adapter:
         """`mlp.c_proj`."""
         return self._blocks[layer].mlp.c_proj
 
+    def value_weight(self, layer: int) -> Tensor:
+        """`mlp.c_proj.weight`, which GPT-2 stores the other way round."""
+        return self._blocks[layer].mlp.c_proj.weight.T
+
 
 def _model_class() -> Any:
     from transformers.models.gpt2.modeling_gpt2 import GPT2LMHeadModel

@@ -78,6 +78,10 @@ class LlamaAdapter:
         """`mlp.down_proj`."""
         return self._blocks[layer].mlp.down_proj
 
+    def value_weight(self, layer: int) -> Tensor:
+        """`mlp.down_proj.weight`."""
+        return self._blocks[layer].mlp.down_proj.weight
+
 
 def _turn(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     """Rotary positions (Su et al. 2021): x (…, tokens, heads, size), angles (tokens or 1, 1, size)."""

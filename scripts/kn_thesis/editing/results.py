@@ -1,0 +1,47 @@
+"""What the edits of one task leave behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+EDITS = {
+    **dict.fromkeys(("edit", "cluster", "subject", "old", "new", "text", "status"), "str"),
+    "layers": "str",  # the edited ones, with spaces between
+    "steps": "int64",
+    **dict.fromkeys(("loss", "update_norm", "weight_norm", "entropy_before", "entropy_after"), "float64"),
+}
+QUESTIONS = {
+    **dict.fromkeys(("edit", "criterion", "question", "expected", "rival"), "str"),
+    "near": "bool",
+    **dict.fromkeys(("p_before", "p_after", "rival_before", "rival_after"), "float64"),
+    **dict.fromkeys(("tokens_before", "tokens_after"), "float64"),
+    **dict.fromkeys(("first_before", "first_after", "rival_first_before", "rival_first_after"), "bool"),
+    **dict.fromkeys(("says_before", "says_after"), "str"),
+    **dict.fromkeys(("holds_before", "holds_after", "known"), "bool"),
+}
+COMPLETIONS = dict.fromkeys(("edit", "criterion", "question", "before", "after"), "str")
+
+
+@dataclass(frozen=True)
+class Editing:
+    """The tables of one model, editor and task.
+
+    edits: one row per request asked for: edit, cluster (the fact, or the noun a pair is about), subject, old, new, text
+        (the prompt, its gap "___"), status (names.EDITED or why not), layers, steps, loss (nats), update_norm and
+        weight_norm (Frobenius, over all edited layers), entropy_before, entropy_after (bits, of sampled continuations).
+    questions: one row per edit and question: edit, criterion (of names.CRITERIA), question (its gap "___"), expected,
+        rival, near (see request.Question); probabilities p_* of expected, rival_* of rival (over all of a word's
+        tokens); first_*, rival_first_*: whether the word is the first choice at each of its tokens; tokens_*: the
+        share of expected's tokens that are first choices, teacher-forced (the authors' accuracy); says_*: the first
+        choice for the first token; holds_*: whether the criterion is met: first choice for relations (for
+        symmetry_old: not the first choice), P(expected) > P(rival) for agreement; known: whether the model gave what
+        was right before the edit, so that it can be asked at all.
+    completions: one row per edit and question that was continued greedily (causal models): edit, criterion, question (as in
+        `questions`; what stands before its gap was continued), before, after (the continuations alone).
+    """
+
+    edits: pd.DataFrame
+    questions: pd.DataFrame
+    completions: pd.DataFrame
