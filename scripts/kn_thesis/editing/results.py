@@ -38,8 +38,8 @@ class Editing:
         choice for the first token; holds_*: whether the criterion is met: first choice for relations (for
         symmetry_old: not the first choice), P(expected) > P(rival) for agreement; known: whether the model gave what
         was right before the edit, so that it can be asked at all.
-    completions: one row per edit and question that was continued greedily (causal models): edit, criterion, question (as in
-        `questions`; what stands before its gap was continued), before, after (the continuations alone).
+    completions: one row per edit and question that was continued greedily (causal models): edit, criterion, question
+        (as in `questions`; what stands before its gap was continued), before, after (the continuations alone).
     """
 
     edits: pd.DataFrame

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Update:
-    """W of one layer becomes W + left · rightᵀ: left (hidden, rank), right (width, rank); or, with `right` None, W + left.
+    """W of one layer becomes W + left · rightᵀ: left (hidden, rank), right (width, rank).
 
-    Both float32 (float64 in a model of that dtype), whatever the model's.
+    With `right` None it becomes W + left. Both float32 (float64 in a model of that dtype), whatever the model's.
     """
 
     layer: int

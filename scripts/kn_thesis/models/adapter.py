@@ -58,8 +58,8 @@ class Adapter(Protocol):
     def project(self, layer: int, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (…, tokens, heads, size), keys and values (…, tokens, key heads, size) of hidden states.
 
-        `positions` (tokens,) or (1,) are the tokens' places in the prompt. Queries are scaled already: their product
-        with the keys goes into the softmax as it is.
+        `positions` (tokens,) or (1,) are the tokens' places in the prompt, or (rows, tokens) each row's own. Queries
+        are scaled already: their product with the keys goes into the softmax as it is.
         """
 
     def attention_output(self, layer: int, context: Tensor) -> Tensor:
@@ -103,7 +103,9 @@ def precise(x: Tensor) -> torch.dtype:
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, causal: bool = False, mask: Tensor | None = None) -> Tensor:
-    """Attention of every token to every token, to none after itself, or to those that `mask` (tokens, others) allows.
+    """Attention of every token to every token, to none after itself, or to those that `mask` allows.
+
+    mask: bool (tokens, others), or (rows, 1, tokens or 1, others) with rows of their own.
 
     Queries (…, tokens, heads, size) and keys, values (…, others, key heads, size), where key heads divides heads;
     the tokens of a causal call are all of the prompt's. Returns the context (…, tokens, heads, size).

@@ -45,7 +45,7 @@ class LlamaAdapter:
             f(normed).unflatten(-1, (-1, attention.head_dim))
             for f in (attention.q_proj, attention.k_proj, attention.v_proj)
         )
-        cosine, sine = (x[0, :, None] for x in self._rotary(hidden, positions[None]))
+        cosine, sine = (x[..., None, :] for x in self._rotary(hidden, positions.reshape(-1, positions.shape[-1])))
         return _turn(queries, cosine, sine) * attention.scaling, _turn(keys, cosine, sine), values
 
     def attention_output(self, layer: int, context: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class LlamaAdapter:
 
 
 def _turn(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Rotary positions (Su et al. 2021): x (…, tokens, heads, size), angles (tokens or 1, 1, size)."""
+    """Rotary positions (Su et al. 2021): x (…, tokens, heads, size), angles (rows or 1, tokens or 1, 1, size)."""
     first, second = x.chunk(2, dim=-1)
     return x * cosine + torch.cat((-second, first), dim=-1) * sine
 

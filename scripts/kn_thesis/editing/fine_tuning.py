@@ -1,0 +1,134 @@
+"""Constrained fine-tuning of one value matrix on the edited prompt alone (FT+L in Meng et al. 2022; Zhu et al. 2020).
+
+Adam on W, every entry of the change held within ± `norm` after each step. Many requests go together: what lies below
+the layer's MLP is run once, and each request has a change of its own beside the matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kn_thesis.editing.keys import check_layer
+from kn_thesis.editing.names import DIVERGED, TOO_LONG
+from kn_thesis.editing.request import Request
+from kn_thesis.editing.update import Edit, Update
+from kn_thesis.errors import UserError
+from kn_thesis.models.adapter import Adapter, attend, precise
+
+if TYPE_CHECKING:
+    from kn_thesis.models.load import Model
+
+
+@dataclass(frozen=True)
+class Settings:
+    """layer: the changed one. steps: losses computed, with an update after each but the last. learning_rate: Adam's.
+    norm: largest change of an entry of W. stop: loss (nats) below which no update is made. batch_values: most entries
+    of W, over the requests of a batch, in memory at once (Adam keeps three more of each).
+    """
+
+    layer: int = 17
+    steps: int = 25
+    learning_rate: float = 5e-4
+    norm: float = 5e-4
+    stop: float = 0.01
+    batch_values: int = 2**24
+
+
+def find_edits(model: Model, requests: Sequence[Request], settings: Settings) -> list[Edit]:
+    """The edit of each request, in order. Raises UserError for a masked model or a layer that is not there."""
+    adapter = model.adapter
+    if adapter.objective != "causal":
+        raise UserError(f"fine_tuning edits causal models: {adapter.family} is masked; choose knowledge_neuron")
+    check_layer(settings.layer, adapter.layers)
+    edits: dict[int, Edit] = {}
+    fitting = []
+    for number, request in enumerate(requests):
+        needed = len(request.new_prompt.input_ids) + len(request.new_prompt.target_ids) - 1
+        if 0 < model.positions < needed:
+            edits[number] = Edit(request.name, (), TOO_LONG)
+        else:
+            fitting.append(number)
+    fitting.sort(key=lambda number: len(requests[number].new_prompt.input_ids))
+    room = max(1, settings.batch_values // adapter.value_weight(settings.layer).numel())
+    for start in range(0, len(fitting), room):
+        part = fitting[start : start + room]
+        edits.update(zip(part, _find(adapter, [requests[n] for n in part], settings, model.device), strict=True))
+    return [edits[number] for number in range(len(requests))]
+
+
+def _find(adapter: Adapter, requests: Sequence[Request], settings: Settings, device: object) -> list[Edit]:
+    state, neurons, mlp = _below(adapter, requests, settings.layer, device)
+    positions = torch.arange(state.shape[1], device=device)
+    asked = [
+        (n, len(request.new_prompt.input_ids) - 1 + place, token, 1 / len(request.new_prompt.target_ids))
+        for n, request in enumerate(requests)
+        for place, token in enumerate(request.new_prompt.target_ids)
+    ]
+    row, place, wanted, weight = (torch.tensor(column, device=device) for column in zip(*asked, strict=True))
+    weight = weight.to(precise(state))
+    shape = adapter.value_weight(settings.layer).shape
+    changes = [torch.zeros(shape, dtype=precise(state), device=device, requires_grad=True) for _ in requests]
+    adam = torch.optim.Adam(changes, lr=settings.learning_rate)
+    losses, counts = np.full(len(requests), np.nan), np.zeros(len(requests), dtype=int)
+    active = list(range(len(requests)))
+    for step in range(settings.steps):
+        with torch.enable_grad():
+            change = torch.stack([changes[n] for n in active]).to(neurons.dtype)
+            hidden = adapter.after_mlp(settings.layer, state[active], mlp[active] + neurons[active] @ change.mT)
+            for number in range(settings.layer + 1, adapter.layers):
+                hidden = _layer(adapter, number, hidden, positions)
+            still = torch.isin(row, torch.tensor(active, device=device))
+            local = torch.searchsorted(torch.tensor(active, device=device), row[still])
+            logits = adapter.logits(hidden[local, place[still]])
+            found = logits.to(weight.dtype).log_softmax(-1).gather(1, wanted[still][:, None])[:, 0]
+            loss = torch.zeros(len(active), dtype=weight.dtype, device=device)
+            loss = loss.index_add(0, local, -weight[still] * found)
+        losses[active], counts[active] = loss.tolist(), step + 1
+        going = [n for n in active if losses[n] >= settings.stop]
+        if not going or step + 1 == settings.steps:
+            break
+        adam.zero_grad(set_to_none=True)
+        loss[[active.index(n) for n in going]].sum().backward()
+        for n in set(active) - set(going):
+            changes[n].grad = None  # Adam leaves it as it is
+        adam.step()
+        with torch.no_grad():
+            for n in going:
+                changes[n].clamp_(-settings.norm, settings.norm)
+        active = going
+    return [
+        Edit(request.name, (Update(settings.layer, change.detach()),), "", int(count), float(loss))
+        if np.isfinite(loss) and bool(torch.isfinite(change).all())
+        else Edit(request.name, (), DIVERGED, int(count), float(loss))
+        for request, change, count, loss in zip(requests, changes, counts, losses, strict=True)
+    ]
+
+
+@torch.no_grad()
+def _below(adapter: Adapter, requests: Sequence[Request], layer: int, device: object) -> tuple[Tensor, Tensor, Tensor]:
+    """State, neurons and what the MLP adds (requests, tokens, …) of the layer; rows are filled up behind their end."""
+    texts = [request.new_prompt.input_ids + request.new_prompt.target_ids[:-1] for request in requests]
+    length = max(map(len, texts))
+    ids = torch.tensor([text + text[-1:] * (length - len(text)) for text in texts], device=device)
+    positions = torch.arange(length, device=device)
+    hidden = adapter.embed(ids)
+    for number in range(layer):
+        hidden = _layer(adapter, number, hidden, positions)
+    queries, keys, values = adapter.project(layer, hidden, positions)
+    attention = adapter.attention_output(layer, attend(queries, keys, values, causal=True))
+    state = adapter.after_attention(layer, hidden, attention)
+    neurons = adapter.neurons(layer, state)
+    return state, neurons, adapter.mlp_output(layer, neurons)
+
+
+def _layer(adapter: Adapter, number: int, hidden: Tensor, positions: Tensor) -> Tensor:
+    queries, keys, values = adapter.project(number, hidden, positions)
+    attention = adapter.attention_output(number, attend(queries, keys, values, causal=True))
+    state = adapter.after_attention(number, hidden, attention)
+    return adapter.after_mlp(number, state, adapter.mlp_output(number, adapter.neurons(number, state)))

@@ -1,0 +1,60 @@
+"""The texts in which a subject's key and value are looked for: the prompt after some contexts, and "… is a"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from kn_thesis.corpora.gaps import CannotExpress, Encoded
+from kn_thesis.editing.request import Request
+from kn_thesis.editing.values import Problem, Row
+from kn_thesis.errors import UserError
+from kn_thesis.tracing.spans import token_span
+
+if TYPE_CHECKING:
+    from kn_thesis.corpora.gaps import GapTokenizer
+
+KEPT = "is a"  # follows the subject in the text whose continuation shall stay (Meng et al. 2022, §3.1)
+
+
+def problem_of(tokenizer: GapTokenizer, request: Request, contexts: Sequence[str], longest: int = 0) -> Problem | None:
+    """The texts of a request: the bare prompt, then the prompt after each context, then the kept text.
+
+    Places of the subject follow from the tokens' offsets in each whole text. Contexts after which the prompt has more
+    than `longest` tokens (0: no limit), or cannot be put in tokens, are left out; None when the bare prompt is too long.
+    """
+    bare = Row(_seen(request.new_prompt), request.subject_token, request.new_prompt.target_ids)
+    if 0 < longest < len(bare.ids):
+        return None
+    rows = [bare]
+    for context in contexts:
+        row = _row(tokenizer, f"{context} {request.prefix}", request, len(context) + 1 + request.subject_at)
+        if row is not None and not 0 < longest < len(row.ids):
+            rows.append(row)
+    subject = request.subject[0].upper() + request.subject[1:]
+    kept = _row(tokenizer, f"{subject} {KEPT}", request, 0)
+    if kept is None:  # the word cannot follow "is a": any other text about the subject will do
+        kept = bare
+    return Problem(tuple(rows), Row(kept.ids[: len(kept.ids) - len(kept.wanted) + 1], kept.subject))
+
+
+def _seen(encoded: Encoded) -> tuple[int, ...]:
+    """Tokens of the prompt and of the target but its last."""
+    return encoded.input_ids + encoded.target_ids[:-1]
+
+
+def _row(tokenizer: GapTokenizer, prefix: str, request: Request, subject_at: int) -> Row | None:
+    try:
+        encoded = tokenizer.encode(prefix, "", request.new)
+    except CannotExpress:
+        return None
+    found = token_span(tokenizer, prefix, "", request.new, subject_at, subject_at + len(request.subject))
+    if found is None or found[1] > len(encoded.input_ids):
+        return None
+    return Row(_seen(encoded), found[1] - 1, encoded.target_ids)
+
+
+def check_layer(layer: int, layers: int) -> None:
+    """Raise UserError for a layer that the model does not have."""
+    if not 0 <= layer < layers:
+        raise UserError(f"layer {layer} is not there: the model has layers 0 to {layers - 1}")

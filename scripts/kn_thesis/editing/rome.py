@@ -1,0 +1,90 @@
+"""ROME: a rank-one change of one value matrix, W + (v* − v₀) uᵀ / (k · u) (Meng et al. 2022, §3.1; eq. 2).
+
+u is C⁻¹k*, scaled to length 1, or k* itself where no covariance is used, as in the published runs of Niu et al.; k* is
+the mean of the subject's keys over contexts, k that of the bare prompt, for which the changed matrix gives v* exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from kn_thesis.editing.covariance import Covariance, SingularCovariance, solve
+from kn_thesis.editing.keys import check_layer, problem_of
+from kn_thesis.editing.names import DIVERGED, SINGULAR, TOO_LONG
+from kn_thesis.editing.request import Request
+from kn_thesis.editing.update import Edit, Update
+from kn_thesis.editing.values import Optimiser, Problem, Value, find_values
+from kn_thesis.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kn_thesis.models.load import Model
+
+
+@dataclass(frozen=True)
+class Settings(Optimiser):
+    """layer: the edited one. batch_tokens: most rows × tokens in memory at once. The rest is the optimiser's."""
+
+    layer: int = 17
+    batch_tokens: int = 8192
+
+
+def find_edits(
+    model: Model,
+    requests: Sequence[Request],
+    settings: Settings,
+    *,
+    contexts: Sequence[str] = (),
+    covariance: Covariance | None = None,
+) -> list[Edit]:
+    """The edit of each request, in order.
+
+    contexts: texts that go before the prompt; the bare prompt is always one. covariance: of the keys of the edited
+    layer; None: u = k*. Raises UserError for a masked model, or a layer that the model or the covariance does not have.
+    """
+    adapter = model.adapter
+    if adapter.objective != "causal":
+        raise UserError(f"rome edits causal models: {adapter.family} is masked; choose knowledge_neuron")
+    check_layer(settings.layer, adapter.layers)
+    problems: dict[int, Problem] = {}
+    for number, request in enumerate(requests):
+        problem = problem_of(model.tokenizer, request, contexts, model.positions)
+        if problem is not None:
+            problems[number] = problem
+    # Alike lengths go together, so that little is filled up.
+    order = sorted(problems, key=lambda number: max(len(row.ids) for row in problems[number].contexts))
+    found = find_values(
+        adapter, settings.layer, [problems[n] for n in order], settings, settings.batch_tokens, model.device
+    )
+    values = dict(zip(order, found, strict=True))
+    matrix = None if covariance is None else covariance.matrices.get(settings.layer)
+    if covariance is not None and matrix is None:
+        raise UserError(f"the covariance has no layer {settings.layer}: collect it for that layer")
+    return [
+        _edit(request.name, settings.layer, values[number], matrix)
+        if number in values
+        else Edit(request.name, (), TOO_LONG)
+        for number, request in enumerate(requests)
+    ]
+
+
+def _edit(name: str, layer: int, value: Value, covariance: Tensor | None) -> Edit:
+    key = value.mean_key.double()
+    if covariance is not None:
+        try:
+            key = solve(covariance, key)
+        except SingularCovariance:
+            return Edit(name, (), SINGULAR, value.steps, value.loss)
+    direction = key / key.norm()
+    left = (value.after - value.before).double() / (value.key.double() @ direction)
+    if not (
+        torch.isfinite(left).all() and torch.isfinite(direction).all() and torch.isfinite(torch.tensor(value.loss))
+    ):
+        return Edit(name, (), DIVERGED, value.steps, value.loss)
+    update = Update(layer, left[:, None].to(value.after), direction[:, None].to(value.after))
+    return Edit(name, (update,), "", value.steps, value.loss)
