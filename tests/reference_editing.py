@@ -152,16 +152,16 @@ def fine_tuning(
 ) -> Tensor:
     """Zhu et al. 2020 on one layer's W ("FT+L" in Meng et al. 2022): the change, within ±norm everywhere.
 
-    At most `steps` updates, each after its loss; a loss below stop_loss ends it.
+    As for v*: `steps` losses with an update after each but the last; a loss below stop_loss ends it.
     """
     value = value_module(module, family, layer)
     before, wanted = value.weight.detach().clone(), value.weight.requires_grad
     value.weight.requires_grad_(True)
     optimizer = torch.optim.Adam([value.weight], lr=learning_rate)
     try:
-        for _ in range(steps):
+        for step in range(steps):
             loss = _nll(module, prompt, target)
-            if loss < stop_loss:
+            if loss < stop_loss or step + 1 == steps:
                 break
             optimizer.zero_grad()
             loss.backward()

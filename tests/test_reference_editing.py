@@ -182,11 +182,11 @@ def test_fine_tuning_learns_within_its_bounds(family: str) -> None:
         with edited(model.module, family, {LAYER: delta}):
             return library_loss(model.module, BARE[0], TARGET)
 
-    start, delta = library_loss(model.module, *BARE[:1], TARGET), tuned(steps=4)
+    start, delta = library_loss(model.module, *BARE[:1], TARGET), tuned(steps=5)
     assert delta.shape == (16, 24) and delta.abs().max().item() == pytest.approx(0.08)
-    assert loss_of(delta) < loss_of(tuned(steps=1)) < start
+    assert loss_of(delta) < loss_of(tuned(steps=2)) < start
     # Adam's first update is of one length for all weights that have a gradient.
-    assert tuned(steps=1).abs().max().item() == pytest.approx(0.05, rel=1e-4)
+    assert tuned(steps=2).abs().max().item() == pytest.approx(0.05, rel=1e-4) and not tuned(steps=1).any()
     assert not tuned(steps=4, stop_loss=start + 1e-5).any() and tuned(steps=4, stop_loss=start - 1e-5).any()
 
 
