@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from kn_thesis.editing.keys import check_layer
 from kn_thesis.editing.names import DIVERGED, TOO_LONG
+from kn_thesis.editing.passes import filled_up, leaving, state_before_mlp, state_in
 from kn_thesis.editing.request import Request
 from kn_thesis.editing.update import Edit, Update
 from kn_thesis.errors import UserError
-from kn_thesis.models.adapter import Adapter, attend, precise
+from kn_thesis.models.adapter import Adapter, precise
 
 if TYPE_CHECKING:
     from kn_thesis.models.load import Model
@@ -63,7 +63,11 @@ def find_edits(model: Model, requests: Sequence[Request], settings: Settings) ->
 
 
 def _find(adapter: Adapter, requests: Sequence[Request], settings: Settings, device: object) -> list[Edit]:
-    state, neurons, mlp = _below(adapter, requests, settings.layer, device)
+    texts = [request.new_prompt.input_ids + request.new_prompt.target_ids[:-1] for request in requests]
+    state = state_before_mlp(adapter, filled_up(texts, device), settings.layer)
+    with torch.no_grad():
+        neurons = adapter.neurons(settings.layer, state)
+        mlp = adapter.mlp_output(settings.layer, neurons)
     positions = torch.arange(state.shape[1], device=device)
     asked = [
         (n, len(request.new_prompt.input_ids) - 1 + place, token, 1 / len(request.new_prompt.target_ids))
@@ -82,7 +86,7 @@ def _find(adapter: Adapter, requests: Sequence[Request], settings: Settings, dev
             change = torch.stack([changes[n] for n in active]).to(neurons.dtype)
             hidden = adapter.after_mlp(settings.layer, state[active], mlp[active] + neurons[active] @ change.mT)
             for number in range(settings.layer + 1, adapter.layers):
-                hidden = _layer(adapter, number, hidden, positions)
+                hidden = leaving(adapter, number, state_in(adapter, number, hidden, positions))
             still = torch.isin(row, torch.tensor(active, device=device))
             local = torch.searchsorted(torch.tensor(active, device=device), row[still])
             logits = adapter.logits(hidden[local, place[still]])
@@ -108,27 +112,3 @@ def _find(adapter: Adapter, requests: Sequence[Request], settings: Settings, dev
         else Edit(request.name, (), DIVERGED, int(count), float(loss))
         for request, change, count, loss in zip(requests, changes, counts, losses, strict=True)
     ]
-
-
-@torch.no_grad()
-def _below(adapter: Adapter, requests: Sequence[Request], layer: int, device: object) -> tuple[Tensor, Tensor, Tensor]:
-    """State, neurons and what the MLP adds (requests, tokens, …) of the layer; rows are filled up behind their end."""
-    texts = [request.new_prompt.input_ids + request.new_prompt.target_ids[:-1] for request in requests]
-    length = max(map(len, texts))
-    ids = torch.tensor([text + text[-1:] * (length - len(text)) for text in texts], device=device)
-    positions = torch.arange(length, device=device)
-    hidden = adapter.embed(ids)
-    for number in range(layer):
-        hidden = _layer(adapter, number, hidden, positions)
-    queries, keys, values = adapter.project(layer, hidden, positions)
-    attention = adapter.attention_output(layer, attend(queries, keys, values, causal=True))
-    state = adapter.after_attention(layer, hidden, attention)
-    neurons = adapter.neurons(layer, state)
-    return state, neurons, adapter.mlp_output(layer, neurons)
-
-
-def _layer(adapter: Adapter, number: int, hidden: Tensor, positions: Tensor) -> Tensor:
-    queries, keys, values = adapter.project(number, hidden, positions)
-    attention = adapter.attention_output(number, attend(queries, keys, values, causal=True))
-    state = adapter.after_attention(number, hidden, attention)
-    return adapter.after_mlp(number, state, adapter.mlp_output(number, adapter.neurons(number, state)))

@@ -21,7 +21,7 @@ def problem_of(tokenizer: GapTokenizer, request: Request, contexts: Sequence[str
     """The texts of a request: the bare prompt, then the prompt after each context, then the kept text.
 
     Places of the subject follow from the tokens' offsets in each whole text. Contexts after which the prompt has more
-    than `longest` tokens (0: no limit), or cannot be put in tokens, are left out; None when the bare prompt is too long.
+    than `longest` tokens (0: no limit), or cannot be put in tokens, are left out; None when the bare one is too long.
     """
     bare = Row(_seen(request.new_prompt), request.subject_token, request.new_prompt.target_ids)
     if 0 < longest < len(bare.ids):

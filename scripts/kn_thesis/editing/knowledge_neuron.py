@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """old, new: λ₁ and λ₂. coarse, share: thresholds of the selection. shared: largest share of the other requests whose
-    neuron it may be as well. paraphrases: most prompts of a fact that are attributed. nodes, quadrature, batch_tokens:
-    of attribution.
+    """old, new: λ₁ and λ₂. coarse, share: thresholds of the selection. shared: largest share of the other requests
+    whose neuron it may be as well. paraphrases: most prompts of a fact that are attributed. quadrature, nodes,
+    batch_tokens: of attribution.
     """
 
     old: float = 1.0

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kn_thesis.editing.passes import filled_up
 from kn_thesis.models.adapter import Adapter, attend, precise
 
 
@@ -114,9 +115,10 @@ class _Texts:
 def find_values(
     adapter: Adapter, layer: int, problems: Sequence[Problem], optimiser: Optimiser, batch_tokens: int, device: object
 ) -> list[Value]:
-    """v* of every problem, in order; `batch_tokens`: most rows × tokens of texts in memory at once (a problem at least).
+    """v* of every problem, in order.
 
-    A problem's result does not depend on the others, up to rounding. A loss that is not finite ends its search.
+    batch_tokens: most rows × tokens of texts in memory at once (one problem at least). A problem's result does not
+    depend on the others, up to rounding. A loss that is not finite ends its search.
     """
     return [
         value
@@ -206,8 +208,7 @@ def _clean(adapter: Adapter, layer: int, problems: Sequence[Problem], device: ob
     length = max(len(row.ids) for row in rows)
     earlier = int(subject.max())
     moving = max(len(row.ids) - row.subject for row in rows)
-    # What fills a row up stands behind it, where a causal model does not look.
-    ids = torch.tensor([(*row.ids, *(row.ids[-1:] * (length - len(row.ids)))) for row in rows], device=device)
+    ids = filled_up([row.ids for row in rows], device)  # behind its end a causal model does not look
     positions = torch.arange(length, device=device)
     moved = (subject[:, None] + torch.arange(moving, device=device)).clamp(max=length - 1)
     each = torch.arange(len(rows), device=device)

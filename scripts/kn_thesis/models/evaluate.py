@@ -32,8 +32,11 @@ class Answers(NamedTuple):
     rank: np.ndarray
 
 
-class _Row(NamedTuple):
-    """One row of a batch: the target it belongs to, its tokens, and which tokens are predicted at which positions."""
+class Row(NamedTuple):
+    """One row of a batch: the target it belongs to, its tokens, and which tokens are predicted at which positions.
+
+    `predicted` are predicted from `first_position` on, one each; first_step: the first one's number in the target.
+    """
 
     target: int
     ids: tuple[int, ...]
@@ -52,7 +55,7 @@ def target_log_probabilities(model: Model, encoded: Sequence[Encoded], batch_tok
     import torch
 
     masked = model.adapter.objective == "masked"
-    rows = [row for number, one in enumerate(encoded) for row in _rows(number, one, masked)]
+    rows = [row for number, one in enumerate(encoded) for row in rows_of(number, one, masked)]
     longest = model.positions
     if longest and rows and (length := max(len(row.ids) for row in rows)) > longest:
         raise UserError(f"a prompt of {length} tokens is longer than the model's {longest}; leave it out")
@@ -111,21 +114,21 @@ def with_target(encoded: Encoded, target_ids: tuple[int, ...], objective: str) -
     return Encoded((*ids[:gap], *([ids[gap]] * len(target_ids)), *ids[gap + masks :]), gap, target_ids)
 
 
-def _rows(number: int, encoded: Encoded, masked: bool) -> Iterator[_Row]:
+def rows_of(number: int, encoded: Encoded, masked: bool) -> Iterator[Row]:
     """A masked model reads one row per target token, earlier masks filled in; a causal one sees all steps in one."""
     ids, gap, target = tuple(encoded.input_ids), encoded.gap, tuple(encoded.target_ids)
     if not target:
         raise UserError(f"prompt {number} has an empty target; every prompt needs at least one target token")
     if not masked:
-        yield _Row(number, ids + target[:-1], gap, target, 0)
+        yield Row(number, ids + target[:-1], gap, target, 0)
         return
     for step, (seen, position, token) in enumerate(steps(encoded, "masked")):
-        yield _Row(number, seen, position, (token,), step)
+        yield Row(number, seen, position, (token,), step)
 
 
-def _batches(rows: Sequence[_Row], batch_tokens: int) -> Iterator[list[_Row]]:
+def _batches(rows: Sequence[Row], batch_tokens: int) -> Iterator[list[Row]]:
     """Rows of equal length, in order, at most `batch_tokens` tokens together."""
-    by_length: dict[int, list[_Row]] = {}
+    by_length: dict[int, list[Row]] = {}
     for row in rows:
         by_length.setdefault(len(row.ids), []).append(row)
     for length, alike in sorted(by_length.items()):
@@ -133,7 +136,7 @@ def _batches(rows: Sequence[_Row], batch_tokens: int) -> Iterator[list[_Row]]:
         yield from (alike[start : start + size] for start in range(0, len(alike), size))
 
 
-def _logits(model: Model, batch: Sequence[_Row], masked: bool) -> list[torch.Tensor]:
+def _logits(model: Model, batch: Sequence[Row], masked: bool) -> list[torch.Tensor]:
     """Scores, float32 (steps, vocabulary), of each row at the positions where something is predicted."""
     import torch
 
