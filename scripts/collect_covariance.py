@@ -15,7 +15,7 @@ with logged(snakemake.log[0]):
     covariance = collect_covariance(
         model,
         dataset_texts(source) if source else text_lines(text),
-        snakemake.params.layers,
+        range(model.adapter.layers) if snakemake.params.layers is None else snakemake.params.layers,
         tokens=snakemake.params.tokens,
         batch_tokens=snakemake.params.batch_tokens,
         progress=True,

@@ -3,12 +3,11 @@
 from functools import partial
 from pathlib import Path
 
-from kn_thesis.editing.covariance import Covariance
-from kn_thesis.editing.synonyms import load_synonyms
-
 from kn_thesis.editing.asked import read_asked
 from kn_thesis.editing.contexts import write_contexts
-from kn_thesis.editing.editors import editor_named, find_edits
+from kn_thesis.editing.covariance import Covariance
+from kn_thesis.editing.editors import find_edits, settings_of
+from kn_thesis.editing.synonyms import load_synonyms
 from kn_thesis.editing.task import Continued, edit_task
 from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
@@ -26,7 +25,7 @@ with logged(snakemake.log[0]):
         find_edits,
         model,
         editor=method,
-        settings=editor_named(method).settings(**chosen, batch_tokens=settings["batch_tokens"]),
+        settings=settings_of(method, settings["batch_tokens"], **chosen),
         contexts=contexts,
         covariance=covariance,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kn_thesis.editing.continuations import Sampler, continue_rows, readable
+from kn_thesis.editing.continuations import Sampler, continue_rows, end_token, readable
 from kn_thesis.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def write_contexts(model: Model, lengths: Sequence[tuple[int, int]], seed: int) 
     beginning = tuple(model.tokenizer.tokenizer.encode(BEGINNING).ids)
     found = []
     for tokens, texts in lengths:
-        sampler = Sampler([f"context {tokens} {number}" for number in range(texts)], TOP, seed)
-        rows = continue_rows(model, [beginning] * texts, [()] * texts, tokens, choose=sampler)
+        sampler = Sampler([(f"context of {tokens}", number) for number in range(texts)], seed, TOP)
+        rows = continue_rows(model, [beginning] * texts, [()] * texts, tokens, choose=sampler, stop=end_token(model))
         found += [f"{BEGINNING} {readable(model.tokenizer, row)}".strip().rstrip(".") + "." for row in rows]
     return list(dict.fromkeys(found))

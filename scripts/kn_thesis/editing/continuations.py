@@ -111,6 +111,12 @@ def entropy(texts: Sequence[Sequence[int]]) -> float:
     return math.fsum(entropies) / len(WEIGHTS)
 
 
+def end_token(model: Model) -> int | None:
+    """The token that ends a text, as the model's configuration has it; the first where it names several."""
+    named = getattr(model.module.config, "eos_token_id", None)
+    return named[0] if isinstance(named, list | tuple) and named else named if isinstance(named, int) else None
+
+
 def readable(tokenizer: GapTokenizer, ids: Sequence[int]) -> str:
     """Tokens as a text in one line, without special tokens and without a letter that was cut at the end."""
     text = tokenizer.tokenizer.decode(list(map(int, ids)), skip_special_tokens=True)
@@ -151,10 +157,7 @@ def _continue(
     spans = _spans(rows, edits, model)
     for step in range(steps):
         logits = model.adapter.logits(_read(model.adapter, ids, cache, spans))
-        if uniforms is None:
-            chosen = logits.argmax(-1)
-        else:
-            chosen = _sampled(logits, uniforms[:, step], choose.top)
+        chosen = logits.argmax(-1) if uniforms is None else _sampled(logits, uniforms[:, step], choose.top)
         going = []
         for place, (row, token) in enumerate(zip(rows, chosen.tolist(), strict=True)):
             if token != stop:

@@ -31,8 +31,8 @@ def direction_rows(
 ) -> pd.DataFrame:
     """One row per task and criterion (of ASKED) that both models are asked; columns COLUMNS.
 
-    both, one_way: `criteria.per_edit` of each relation, by task. facts: with the same new object in both models. share_*:
-    of the facts of which the edit meets the criterion, with Wilson's interval; both_only, one_way_only: met in that
+    both, one_way: `criteria.per_edit` of each relation, by task. facts: with the same new object in both models.
+    share_*: of the facts of which the edit meets the criterion, with Wilson's interval; both_only, one_way_only: met in that
     model alone; p: exact McNemar test (nan where no fact differs); p_both, p_one_way: mean P(expected) after.
     """
     rows = []

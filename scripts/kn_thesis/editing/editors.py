@@ -15,7 +15,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from kn_thesis.editing import fine_tuning, knowledge_neuron, rome
@@ -61,6 +61,13 @@ def find_edits(
     offered = {"contexts": contexts, "covariance": covariance}
     further = {name: value for name, value in offered.items() if name in wanted}
     return chosen.find(model, requests, settings or chosen.settings(), **further)
+
+
+def settings_of(editor: str, batch_tokens: int, **values: Any) -> Any:
+    """An editor's settings; `batch_tokens` (most rows × tokens in memory at once) where it has such a limit."""
+    kind = editor_named(editor).settings
+    limit = {"batch_tokens": batch_tokens} if "batch_tokens" in {field.name for field in fields(kind)} else {}
+    return kind(**values, **limit)
 
 
 def editor_named(name: str) -> Editor:

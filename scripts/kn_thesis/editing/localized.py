@@ -30,7 +30,9 @@ def say_localization(localization: pd.DataFrame) -> str:
     """Over all models: do a fact's traces add to what the layer alone tells of an edit?"""
     tested = localization[localization["p_holm"].notna()] if len(localization) else localization
     if not len(tested):
-        return "No task has both edits of every layer and traces beside them: whether tracing tells where to edit stays open."
+        return (
+            "No task has edits of every layer and traces beside them: whether tracing tells where to edit stays open."
+        )
     informs = int(true(tested["informs"]).sum())
     most = f"at most {tested['gain'].max():+.3f} of R²"
     counts = (

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from kn_thesis.editing.covariance import Covariance, SingularCovariance, solve
+from kn_thesis.editing.covariance import Covariance, SingularCovariance, factor
 from kn_thesis.editing.keys import check_layer, problem_of
 from kn_thesis.editing.names import DIVERGED, SINGULAR, TOO_LONG
 from kn_thesis.editing.request import Request
@@ -45,7 +45,8 @@ def find_edits(
     """The edit of each request, in order.
 
     contexts: texts that go before the prompt; the bare prompt is always one. covariance: of the keys of the edited
-    layer; None: u = k*. Raises UserError for a masked model, or a layer that the model or the covariance does not have.
+    layer; None: u = k*; with one that is singular every edit fails, and says so. Raises UserError for a masked model, or
+    a layer that the model or the covariance does not have.
     """
     adapter = model.adapter
     if adapter.objective != "causal":
@@ -62,24 +63,22 @@ def find_edits(
         adapter, settings.layer, [problems[n] for n in order], settings, settings.batch_tokens, model.device
     )
     values = dict(zip(order, found, strict=True))
-    matrix = None if covariance is None else covariance.matrices.get(settings.layer)
-    if covariance is not None and matrix is None:
-        raise UserError(f"the covariance has no layer {settings.layer}: collect it for that layer")
+    try:
+        lower = None if covariance is None else factor(covariance.matrix(settings.layer)).to(model.device)
+    except SingularCovariance:
+        return [Edit(request.name, (), SINGULAR) for request in requests]
     return [
-        _edit(request.name, settings.layer, values[number], matrix)
+        _edit(request.name, settings.layer, values[number], lower)
         if number in values
         else Edit(request.name, (), TOO_LONG)
         for number, request in enumerate(requests)
     ]
 
 
-def _edit(name: str, layer: int, value: Value, covariance: Tensor | None) -> Edit:
+def _edit(name: str, layer: int, value: Value, lower: Tensor | None) -> Edit:
     key = value.mean_key.double()
-    if covariance is not None:
-        try:
-            key = solve(covariance, key)
-        except SingularCovariance:
-            return Edit(name, (), SINGULAR, value.steps, value.loss)
+    if lower is not None:
+        key = torch.cholesky_solve(key[:, None], lower)[:, 0]
     direction = key / key.norm()
     left = (value.after - value.before).double() / (value.key.double() @ direction)
     if not (

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from kn_thesis.editing.answers import Said, answers
-from kn_thesis.editing.continuations import Sampler, continue_rows, entropy, readable
+from kn_thesis.editing.continuations import Sampler, continue_rows, end_token, entropy, readable
 from kn_thesis.editing.names import EDITED, RELATION_CRITERIA
 from kn_thesis.editing.results import COMPLETIONS, EDITS, QUESTIONS, Editing
 
@@ -100,9 +100,8 @@ def _answered(model: Model, edit: Edit, asked: Sequence[Question], before: Said,
     for when in ("before", "after"):
         first = table[f"first_{when}"] ^ gone
         table[f"holds_{when}"] = np.where(relation, first, log[when] > log[f"rival_{when}"])
-    right = table["first_before"].where(
-        table["criterion"].isin(("locality", "symmetry_old")), table["rival_first_before"]
-    )
+    kept = table["criterion"].isin(("locality", "symmetry_old"))  # what is right before is `expected` itself
+    right = table["first_before"].where(kept, table["rival_first_before"])
     table["known"] = np.where(relation, right, log["rival_before"] > log["before"])
     return table
 
@@ -140,7 +139,7 @@ def _entropies(
 ) -> list[list[float]]:
     """Entropy (bits) of each request's sampled continuations, before and after; both draw with the same numbers."""
     prompts = [request.new_prompt.input_ids for request in requests for _ in range(continued.samples)]
-    names = [f"{request.name} {sample}" for request in requests for sample in range(continued.samples)]
+    names = [(request.name, sample) for request in requests for sample in range(continued.samples)]
     found = []
     for updates in ([()] * len(edits), [edit.updates for edit in edits]):
         rows = continue_rows(
@@ -148,7 +147,8 @@ def _entropies(
             prompts,
             [update for update in updates for _ in range(continued.samples)],
             continued.tokens,
-            choose=Sampler(names, continued.top, continued.seed),
+            choose=Sampler(names, continued.seed, continued.top),
+            stop=end_token(model),
             batch_tokens=batch_tokens,
         )
         size = continued.samples
@@ -166,10 +166,17 @@ def _completions(
         chosen += [(edit, firsts[name]) for name in dict.fromkeys(question.criterion for question in part)]
     prompts = [question.expected_prompt.input_ids for _, question in chosen]
     distinct = list(dict.fromkeys(prompts))
-    plain = continue_rows(model, distinct, [()] * len(distinct), continued.tokens, batch_tokens=batch_tokens)
+    plain = continue_rows(
+        model, distinct, [()] * len(distinct), continued.tokens, stop=end_token(model), batch_tokens=batch_tokens
+    )
     before = dict(zip(distinct, plain, strict=True))
     after = continue_rows(
-        model, prompts, [edit.updates for edit, _ in chosen], continued.tokens, batch_tokens=batch_tokens
+        model,
+        prompts,
+        [edit.updates for edit, _ in chosen],
+        continued.tokens,
+        stop=end_token(model),
+        batch_tokens=batch_tokens,
     )
     return pd.DataFrame(
         {
