@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import pandas as pd
 
@@ -76,9 +76,9 @@ def splitting_tokenizers() -> dict[str, GapTokenizer]:
     bert = tiny.wordpiece(text, 120)
     return {
         "wordpiece": GapTokenizer(bert, "masked", bert.token_to_id("[MASK]")),
-        "bytes": GapTokenizer(tiny.byte_level(text, 300), "causal"),
-        "bytes, untrimmed": GapTokenizer(tiny.byte_level(text, 300, trim=False), "causal"),
-        "metaspace": GapTokenizer(tiny.metaspace(text, 90), "causal"),
+        "bytes": GapTokenizer(tiny.byte_level(text, 380), "causal"),
+        "bytes, untrimmed": GapTokenizer(tiny.byte_level(text, 380, trim=False), "causal"),
+        "metaspace": GapTokenizer(tiny.metaspace(text, 170), "causal"),
     }
 
 
@@ -114,4 +114,4 @@ def evaluated(prompts: pd.DataFrame, wrong: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def _frame(found: Sequence[Prompt]) -> pd.DataFrame:
-    return pd.DataFrame([asdict(prompt) for prompt in found])
+    return pd.DataFrame([asdict(prompt) for prompt in found], columns=[field.name for field in fields(Prompt)])

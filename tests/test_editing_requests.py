@@ -1,4 +1,4 @@
-"""Requests for edits: which facts and pairs, what into, where the subject's last token stands, and why not the others."""
+"""Requests for edits: which facts and pairs, what into, where the subject stands, and why not the others."""
 
 from __future__ import annotations
 
