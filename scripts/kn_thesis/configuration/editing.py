@@ -34,6 +34,9 @@ class RomeSettings(Strict):
     """ROME in models of one family."""
 
     layer: Layer = Field(17, description="whose value matrix is edited, from 0")
+    token: Literal["subject_last", "last"] = Field(
+        "subject_last", description="where key and value are read: the subject's last token, or the prompt's"
+    )
     steps: Count = Field(20, description="of the optimiser of v*")
     learning_rate: Rate = Field(0.5, description="Adam's")
     weight_decay: Factor = Field(0.5, description="of the change, relative to the value's squared norm")

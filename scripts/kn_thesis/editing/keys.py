@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kn_thesis.corpora.gaps import CannotExpress, Encoded
@@ -14,11 +15,16 @@ from kn_thesis.tracing.spans import token_span
 if TYPE_CHECKING:
     from kn_thesis.corpora.gaps import GapTokenizer
 
+TOKENS = ("subject_last", "last")
 KEPT = "is a"  # follows the subject in the text whose continuation shall stay (Meng et al. 2022, §3.1)
 
 
-def problem_of(tokenizer: GapTokenizer, request: Request, contexts: Sequence[str], longest: int = 0) -> Problem | None:
+def problem_of(
+    tokenizer: GapTokenizer, request: Request, contexts: Sequence[str], longest: int = 0, token: str = "subject_last"
+) -> Problem | None:
     """The texts of a request: the bare prompt, then the prompt after each context, then the kept text.
+
+    token: of TOKENS, where the prompt's key and value are: the subject's last token, or the last before the gap.
 
     Places of the subject follow from the tokens' offsets in each whole text. Contexts after which the prompt has more
     than `longest` tokens (0: no limit), or cannot be put in tokens, are left out; None when the bare one is too long.
@@ -35,7 +41,18 @@ def problem_of(tokenizer: GapTokenizer, request: Request, contexts: Sequence[str
     kept = _row(tokenizer, f"{subject} {KEPT}", request, 0)
     if kept is None:  # the word cannot follow "is a": any other text about the subject will do
         kept = bare
-    return Problem(tuple(rows), Row(kept.ids[: len(kept.ids) - len(kept.wanted) + 1], kept.subject))
+    kept = Row(_prompt(kept), kept.subject)
+    if token == "last":
+        rows, kept = (
+            [replace(row, subject=len(_prompt(row)) - 1) for row in rows],
+            replace(kept, subject=len(kept.ids) - 1),
+        )
+    return Problem(tuple(rows), kept)
+
+
+def _prompt(row: Row) -> tuple[int, ...]:
+    """The row's tokens before the wanted ones."""
+    return row.ids[: len(row.ids) - max(0, len(row.wanted) - 1)]
 
 
 def _seen(encoded: Encoded) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from kn_thesis.editing.covariance import Covariance, SingularCovariance, factor
-from kn_thesis.editing.keys import check_layer, problem_of
+from kn_thesis.editing.keys import TOKENS, check_layer, problem_of
 from kn_thesis.editing.names import DIVERGED, SINGULAR, TOO_LONG
 from kn_thesis.editing.request import Request
 from kn_thesis.editing.update import Edit, Update
@@ -28,9 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings(Optimiser):
-    """layer: the edited one. batch_tokens: most rows × tokens in memory at once. The rest is the optimiser's."""
+    """layer: the edited one. token: of keys.TOKENS, where key and value are read. batch_tokens: most rows × tokens in
+    memory at once. The rest is the optimiser's.
+    """
 
     layer: int = 17
+    token: str = "subject_last"
     batch_tokens: int = 8192
 
 
@@ -45,16 +48,18 @@ def find_edits(
     """The edit of each request, in order.
 
     contexts: texts that go before the prompt; the bare prompt is always one. covariance: of the keys of the edited
-    layer; None: u = k*; with one that is singular every edit fails, and says so. Raises UserError for a masked model, or
-    a layer that the model or the covariance does not have.
+    layer; None: u = k*; with one that is singular every edit fails, and says so. Raises UserError for a masked model,
+    an unknown token, or a layer that the model or the covariance does not have.
     """
     adapter = model.adapter
     if adapter.objective != "causal":
         raise UserError(f"rome edits causal models: {adapter.family} is masked; choose knowledge_neuron")
     check_layer(settings.layer, adapter.layers)
+    if settings.token not in TOKENS:
+        raise UserError(f"unknown token {settings.token!r}: choose one of {', '.join(TOKENS)}")
     problems: dict[int, Problem] = {}
     for number, request in enumerate(requests):
-        problem = problem_of(model.tokenizer, request, contexts, model.positions)
+        problem = problem_of(model.tokenizer, request, contexts, model.positions, settings.token)
         if problem is not None:
             problems[number] = problem
     # Alike lengths go together, so that little is filled up.

@@ -1,4 +1,4 @@
-"""Which answers of synonymous relations correspond (resources/synonyms.csv): who works in physics is a physicist."""
+"""Which answers of two synonymous relations correspond (resources/synonyms.csv): of physics, a physicist."""
 
 from __future__ import annotations
 
