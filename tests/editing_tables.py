@@ -86,7 +86,7 @@ def sweep_of(
     return pd.DataFrame(
         {
             "edit": [f"e{n:02}" for n in number],
-            "cluster": np.asarray(clusters)[number],
+            "cluster": np.asarray(list(clusters))[number],
             "layer": layer.astype(np.int64),
             "criterion": criterion,
             "held": held.ravel().astype(float),

@@ -44,7 +44,7 @@ def test_the_corrected_p_is_over_all_rows() -> None:
 
 
 def test_only_the_same_fact_with_the_same_new_object_is_compared() -> None:
-    """Facts a to e: d has another new object in the twin, e is missing there; of two edits of a fact the first counts."""
+    """Fact d has another new object in the twin, e is missing there; of two edits of a fact the first counts."""
     first = [edit_row(name, cluster=name) for name in "abcde"]
     second = [edit_row(f"x{name}", cluster=name, new="other" if name == "d" else "new") for name in "abcd"]
     second.append(edit_row("z", cluster="a"))

@@ -124,7 +124,8 @@ def test_pooled_rows_are_over_all_edits_of_a_kind(tables: Tables) -> None:
     assert rows.loc[("gpt2", "rome", "relation", "all")].loc[of["criterion"], "low"].tolist() == of["low"].tolist()
     pooled_row = rows.loc[("gpt2", "rome", "paradigm", "all")]
     alone = rows.loc[("gpt2", "rome", "paradigm", PAIR)]
-    pd.testing.assert_frame_equal(pooled_row, alone)
+    words = ["published", "source"]
+    pd.testing.assert_frame_equal(pooled_row.drop(columns=words), alone.drop(columns=words))
 
 
 def test_tests_are_corrected_over_a_model(tables: Tables) -> None:
@@ -138,7 +139,7 @@ def test_tests_are_corrected_over_a_model(tables: Tables) -> None:
 
 
 def test_skipped_and_fluency(tables: Tables) -> None:
-    counts = tables.skipped.set_index(["model", "editor", "task", "status"])["edits"]
+    counts = tables.skipped.set_index(["model", "editor", "task", "status"])["edits"].sort_index()
     assert counts.loc[("gpt2", "rome", "P101")].to_dict() == {"edited": 9, DIVERGED: 1}
     assert counts.sum() == 2 * (8 + 9 + 10) + 8 + 8
     rows = tables.fluency.set_index(["model", "editor", "kind", "task"])["edits"].sort_index()
