@@ -58,7 +58,7 @@ def per_edit(editing: Editing) -> pd.DataFrame:
     found = groups[MEANS].mean()
     found.insert(0, "questions", groups.size())
     found["meets"] = found["share"] > 0.5
-    about = editing.edits.set_index("edit", verify_integrity=True)
+    about = editing.edits.set_index("edit")
     about = pd.DataFrame({"cluster": about["cluster"], "new": about["new"], "failed": about["status"] != EDITED})
     return found.reset_index().merge(about, on="edit", how="left", validate="many_to_one")
 
@@ -81,20 +81,27 @@ def criteria_rows(asked: pd.DataFrame, resamples: int, confidence: float, seed: 
     table["edits"] = groups.size()
     table[["failed", "questions"]] = groups[["failed", "questions"]].sum().astype(int)
     table["known_edits"] = groups["share_known"].count()
-    wide = asked.set_index(["task", "edit", "criterion"])[list(ENDS)].unstack("criterion").sort_index()
-    ends = clustered_interval(wide.to_numpy(dtype=float), clusters_of(asked, wide), resamples, confidence, seed)
-    for side, values in enumerate(ends):
-        found = pd.Series(values, index=wide.columns)
-        for name, columns in ENDS.items():
-            table[columns[side]] = found[name]
+    interval = {"resamples": resamples, "confidence": confidence, "seed": seed}
+    for name, columns in ENDS.items():
+        table[list(columns)] = interval_rows(asked, ["criterion"], name, **interval)
     order = [criterion for criterion in CRITERIA if criterion in table.index]
     return table.loc[order].reset_index()[COLUMNS]
 
 
-def clusters_of(asked: pd.DataFrame, wide: pd.DataFrame) -> list[str]:
-    """The cluster of each row (task, edit) of `wide`."""
-    clusters = asked.drop_duplicates(["task", "edit"]).set_index(["task", "edit"])["cluster"]
-    return clusters.loc[wide.index].astype(str).tolist()
+def interval_rows(
+    asked: pd.DataFrame, key: Sequence[str], name: str, resamples: int, confidence: float, seed: int
+) -> pd.DataFrame:
+    """Per group of rows with one `key` (index): low, high of the mean of `name`, see `clustered_interval`.
+
+    asked: a row per edit in a group, columns task, edit, cluster. Clusters that have no value there are not drawn.
+    """
+    rows = asked.dropna(subset=[name]).sort_values(["task", "edit"])
+    found = {}
+    for group, part in rows.groupby(key[0] if len(key) == 1 else list(key)):
+        values, clusters = part[[name]].to_numpy(dtype=float), part["cluster"].astype(str).tolist()
+        found[group] = [float(end[0]) for end in clustered_interval(values, clusters, resamples, confidence, seed)]
+    index = asked.groupby(list(key)).size().index
+    return pd.DataFrame([found.get(group, [np.nan, np.nan]) for group in index], index, ["low", "high"], dtype=float)
 
 
 def criteria_tests(asked: pd.DataFrame, kind: str) -> pd.DataFrame:

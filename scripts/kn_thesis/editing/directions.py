@@ -32,8 +32,9 @@ def direction_rows(
     """One row per task and criterion (of ASKED) that both models are asked; columns COLUMNS.
 
     both, one_way: `criteria.per_edit` of each relation, by task. facts: with the same new object in both models.
-    share_*: of the facts of which the edit meets the criterion, with Wilson's interval; both_only, one_way_only: met in that
-    model alone; p: exact McNemar test (nan where no fact differs); p_both, p_one_way: mean P(expected) after.
+    share_*: of the facts, those of which the edit meets the criterion, with Wilson's interval; both_only, one_way_only:
+    met in that model alone; p: exact McNemar test (nan where no fact differs); p_both, p_one_way: mean P(expected)
+    after.
     """
     rows = []
     for task in (task for task in both if task in one_way):

@@ -19,8 +19,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from kn_thesis.clusters import FEWEST, clustered_interval, holm
-from kn_thesis.editing.criteria import clusters_of
+from kn_thesis.clusters import FEWEST, holm
+from kn_thesis.editing.criteria import interval_rows
 from kn_thesis.editing.names import CRITERIA
 from kn_thesis.tracing.names import MEASURES, measures_of
 from kn_thesis.tracing.results import Tracing
@@ -59,13 +59,10 @@ def layer_rows(
     if not len(sweep):
         return pd.DataFrame(columns=LAYERS)
     key = ["layer", "criterion"]
-    wide = sweep.set_index(["task", "edit", *key])["held"].unstack(key).sort_index().sort_index(axis=1)
-    ends = clustered_interval(wide.to_numpy(dtype=float), clusters_of(sweep, wide), resamples, confidence, seed)
     groups = sweep.sort_values(["task", "edit"]).groupby(key)
     table = groups[["held", "p_after"]].mean()
     table["edits"] = groups.size()
-    for name, values in zip(("low", "high"), ends, strict=True):
-        table[name] = pd.Series(values, index=wide.columns)
+    table[["low", "high"]] = interval_rows(sweep, key, "held", resamples, confidence, seed)
     table = table.reset_index()
     for name in TRACED:
         means = _means(effects, name)

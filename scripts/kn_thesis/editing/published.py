@@ -42,7 +42,7 @@ def published_results(published: Mapping[str, Any]) -> Iterator[Said]:
     for example in examples.values():
         for criterion, outcome in example["criteria"].items() if isinstance(example, Mapping) else ():
             said = "; ".join(f"{what}: {', '.join(texts)}" for what, texts in outcome.items())
-            text = f"one example, {examples['model']}: {said}"
+            text = f"{examples['model']}, one example, {said}"
             yield Said("rome", example["task"], criterion, examples["family"], text, examples["source"])
     measured = published["neuron_edit_reliability"]
     sets = {name: values for name, values in measured.items() if name != "source"}

@@ -125,7 +125,7 @@ def summarise(
         tested = {"level": settings.level, "permutations": settings.resamples, "seed": settings.seed}
         found["localization"].append(_keyed(localization_rows(sweeps, effects, kinds, **tested), key))
     for pair in pairs:
-        found["directions"].append(_direction(pair, asked, editors, kinds, settings))
+        found["directions"].append(_direction(pair, asked, kinds, settings))
     tables = {name: _joined(parts, HEADS[name]) for name, parts in found.items()}
     tables["editing"] = with_published(tables["editing"], published)[HEADS["editing"]]
     tables["tests"] = _corrected(tables["tests"], settings.level)
@@ -201,16 +201,13 @@ def _layers(
 def _direction(
     pair: Mapping[str, str],
     asked: Mapping[tuple[str, str], Mapping[str, pd.DataFrame]],
-    editors: Mapping[str, Sequence[str]],
     kinds: Mapping[str, str],
     settings: Settings,
 ) -> pd.DataFrame:
-    """Rows of one pair of models, over the editors and relations that both have."""
+    """Rows of one pair of models, over the editors and relations that both have; `asked` by model and editor."""
     models = {name: pair[name] for name in ("both", "one_way")}
     parts = []
-    for editor in editors.get(models["both"], ()):
-        if editor not in editors.get(models["one_way"], ()):
-            continue
+    for editor in (editor for model, editor in asked if model == pair["both"] and (pair["one_way"], editor) in asked):
         tables = [
             {task: table for task, table in asked[model, editor].items() if kinds[task] == "relation"}
             for model in models.values()
