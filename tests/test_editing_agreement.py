@@ -58,6 +58,23 @@ def test_agreement(tokenizer: GapTokenizer) -> None:
     assert all(one in questions for one in few)
 
 
+def test_what_is_no_other_verb_and_no_other_distractor(tokenizer: GapTokenizer) -> None:
+    rows = [*AGREEMENT, ("A woman", "these women", "is", "are", " old.", "singular", "woman")]
+    prompts = pairs_table(tokenizer, rows)
+    request = requests_of(tokenizer, prompts)["agreement/1"]
+    questions, _ = asked(request, tokenizer, prompts)
+    assert not [one for one in of(questions, "other_distractor") if one.text == request.text]
+    assert not [one for one in of(questions, "other_both") if "these women" in one.text]
+    assert agreement("A woman", "these women", " vases.", tokenizer) in {
+        one.text for one in of(questions, "other_subject")
+    }
+    # Another form of its own verb is none.
+    same = prompts.assign(target=prompts["target"].replace({"has": "admire", "have": "admire"}))
+    assert {one.expected for one in of(asked(request, tokenizer, same)[0], "other_verb")} == {"are", "help"}
+    same = prompts.assign(foil=prompts["foil"].replace({"has": "admires", "have": "admires"}))
+    assert {one.expected for one in of(asked(request, tokenizer, same)[0], "other_verb")} == {"are", "help"}
+
+
 def test_a_plural_subject_is_asked_about_plural_ones(tokenizer: GapTokenizer) -> None:
     prompts = pairs_table(tokenizer)
     questions, _ = asked(requests_of(tokenizer, prompts)["agreement/5"], tokenizer, prompts)

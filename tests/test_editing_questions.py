@@ -216,3 +216,14 @@ def test_draws_depend_on_nothing_but_names(
     assert other != questions and {one.text for one in of(other, "generality")} == {
         one.text for one in of(questions, "generality")
     }
+
+
+def test_each_request_has_draws_of_its_own() -> None:
+    tokenizer = TOKENIZERS["wordpiece"]
+    prompts = facts_table(tokenizer, CAPITAL, LANDS)
+    related = Related(inverse=facts_table(tokenizer, CAPITAL_OF, CITIES, "P1376"))
+    first = set()
+    for request in requests_of(tokenizer, prompts).values():
+        [one] = of(asked(request, tokenizer, prompts, related, each=1)[0], "symmetry_old")
+        first.add(one.text.replace(request.old, "[X]"))
+    assert len(first) > 1

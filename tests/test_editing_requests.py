@@ -144,6 +144,22 @@ def test_too_long_a_prompt_is_left_out(tokenizer: GapTokenizer) -> None:
         assert len(request.paraphrases) == len(fitting)
 
 
+@pytest.mark.parametrize("name", CAUSAL)
+def test_words_of_several_tokens_need_positions(name: str) -> None:
+    """All of a word's tokens but the last are read, too."""
+    tokenizer = TOKENIZERS[name]
+    prompts = facts_table(tokenizer, CAPITAL[:1], [("Italy", "Rome"), ("Spain", "New Castile Madrid")])
+    read = {row.subject: len(row.input_ids) for row in prompts.itertuples()}
+    assert read["Italy"] == read["Spain"] and {len(ids) for ids in prompts["target_ids"]} == {1, 3}
+    for more, expected in ((0, [NO_OBJECT, TOO_LONG]), (1, [NO_OBJECT, TOO_LONG]), (2, [EDITED, EDITED])):
+        assert list(made(tokenizer, prompts, longest=read["Italy"] + more)[1]["status"]) == expected
+    pairs = pairs_table(tokenizer).iloc[:1]
+    length = len(pairs["input_ids"].iloc[0])
+    pairs = pairs.assign(foil_ids=[(1, 2, 3)])
+    for more, status in ((1, TOO_LONG), (2, EDITED)):
+        assert list(made(tokenizer, pairs, longest=length + more)[1]["status"]) == [status]
+
+
 def test_a_sample_is_drawn_by_names(tokenizer: GapTokenizer) -> None:
     prompts = facts_table(tokenizer, CAPITAL, LANDS)
     every, _ = made(tokenizer, prompts)
@@ -167,7 +183,9 @@ def test_draws_depend_on_nothing_but_names(tokenizer: GapTokenizer) -> None:
     # Half of the facts have the same objects.
     half, _ = made(tokenizer, facts_table(tokenizer, CAPITAL, LANDS[1::2] + LANDS[:1]))
     assert len(half) == 5 and all(request in every for request in half)
-    assert made(tokenizer, prompts, seed=2)[0] != every
+    other, _ = made(tokenizer, prompts, seed=2)
+    assert [one.text for one in other] != [one.text for one in every]
+    assert [one.new for one in other] != [one.new for one in every]
 
 
 def test_the_first_object_by_rank_is_taken(tokenizer: GapTokenizer) -> None:
@@ -285,6 +303,8 @@ def test_a_sample_of_pairs_has_many_subjects() -> None:
     for seed in range(4):
         three, _ = made(tokenizer, prompts, most=3, seed=seed)
         assert sorted(request.cluster for request in three) == ["king", "man", "woman"]
+        six, _ = made(tokenizer, prompts, most=6, seed=seed)
+        assert sorted(request.cluster for request in six) == ["king"] * 2 + ["man"] * 2 + ["woman"] * 2
         eight, _ = made(tokenizer, prompts, most=8, seed=seed)
         assert len({(request.subject.lower(), request.old) for request in eight}) == 8  # "the king" counts once
         assert {request.name for request in three} <= {request.name for request in eight}

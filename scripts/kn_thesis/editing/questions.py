@@ -222,7 +222,7 @@ def _around(asked: _Asked, pattern: str, subject: str) -> tuple[str, str]:
 def _other_names(subject: str, concepts: Mapping[str, str]) -> set[str]:
     """Other subjects that are names of the same concept."""
     concept = concepts.get(subject)
-    return {name for name, other in concepts.items() if concept is not None and other == concept} - {subject}
+    return {name for name, other in concepts.items() if other == concept} - {subject}
 
 
 def _one_each(rows: Iterable[Any]) -> list[Any]:
