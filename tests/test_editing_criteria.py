@@ -233,6 +233,8 @@ def test_fluency_is_of_the_edits_that_were_made() -> None:
     tail = np.trapezoid(constant * (1 + grid**2 / degrees) ** (-(degrees + 1) / 2), grid)
     assert found["p"] == pytest.approx(2 * tail, rel=1e-4)
     assert found["low"] < found["change"] < found["high"]
+    for state in range(5):
+        assert fluency_row(edits.sample(frac=1, random_state=state), **INTERVAL) == found
 
 
 def test_fluency_of_few_or_unmeasured_edits_has_no_p() -> None:

@@ -81,27 +81,32 @@ def criteria_rows(asked: pd.DataFrame, resamples: int, confidence: float, seed: 
     table["edits"] = groups.size()
     table[["failed", "questions"]] = groups[["failed", "questions"]].sum().astype(int)
     table["known_edits"] = groups["share_known"].count()
-    interval = {"resamples": resamples, "confidence": confidence, "seed": seed}
+    ends = interval_rows(asked, ["criterion"], list(ENDS), resamples, confidence, seed)
     for name, columns in ENDS.items():
-        table[list(columns)] = interval_rows(asked, ["criterion"], name, **interval)
+        table[list(columns)] = ends.loc[name]
     order = [criterion for criterion in CRITERIA if criterion in table.index]
     return table.loc[order].reset_index()[COLUMNS]
 
 
 def interval_rows(
-    asked: pd.DataFrame, key: Sequence[str], name: str, resamples: int, confidence: float, seed: int
+    asked: pd.DataFrame, key: Sequence[str], names: Sequence[str], resamples: int, confidence: float, seed: int
 ) -> pd.DataFrame:
-    """Per group of rows with one `key` (index): low, high of the mean of `name`, see `clustered_interval`.
+    """low, high (columns) of the mean of each of `names`, by name and `key` (index); see `clustered_interval`.
 
-    asked: a row per edit in a group, columns task, edit, cluster. Clusters that have no value there are not drawn.
+    asked: a row per edit and key, columns task, edit, cluster. Clusters that have no value there are not drawn.
     """
-    rows = asked.dropna(subset=[name]).sort_values(["task", "edit"])
-    found = {}
-    for group, part in rows.groupby(key[0] if len(key) == 1 else list(key)):
-        values, clusters = part[[name]].to_numpy(dtype=float), part["cluster"].astype(str).tolist()
-        found[group] = [float(end[0]) for end in clustered_interval(values, clusters, resamples, confidence, seed)]
-    index = asked.groupby(list(key)).size().index
-    return pd.DataFrame([found.get(group, [np.nan, np.nan]) for group in index], index, ["low", "high"], dtype=float)
+    wide = asked.set_index(["task", "edit", *key])[list(names)].unstack(list(key)).sort_index()
+    about = asked.drop_duplicates(["task", "edit"]).set_index(["task", "edit"])["cluster"].loc[wide.index].astype(str)
+    there = wide.notna().groupby(about.to_numpy()).any()
+    alike: dict[bytes, list[int]] = {}  # columns of the same clusters, for which one drawing does
+    for number, column in enumerate(there.to_numpy().T):
+        alike.setdefault(column.tobytes(), []).append(number)
+    ends = np.full((2, wide.shape[1]), np.nan)
+    for numbers in alike.values():
+        drawn = about.isin(there.index[there.iloc[:, numbers[0]]]).to_numpy()
+        values = wide.to_numpy(dtype=float)[drawn][:, numbers]
+        ends[:, numbers] = clustered_interval(values, about[drawn].tolist(), resamples, confidence, seed)
+    return pd.DataFrame(ends.T, wide.columns, ["low", "high"])
 
 
 def criteria_tests(asked: pd.DataFrame, kind: str) -> pd.DataFrame:

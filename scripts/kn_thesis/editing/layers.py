@@ -62,7 +62,7 @@ def layer_rows(
     groups = sweep.sort_values(["task", "edit"]).groupby(key)
     table = groups[["held", "p_after"]].mean()
     table["edits"] = groups.size()
-    table[["low", "high"]] = interval_rows(sweep, key, "held", resamples, confidence, seed)
+    table[["low", "high"]] = interval_rows(sweep, key, ["held"], resamples, confidence, seed).loc["held"]
     table = table.reset_index()
     for name in TRACED:
         means = _means(effects, name)
