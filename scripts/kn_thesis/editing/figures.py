@@ -35,7 +35,7 @@ WORLD_STYLES = {
 DIRECTIONS = ("symmetry_new", "symmetry_old", "reliability", "generality")
 UNKNOWN_STYLE = ("#555555", "D")
 WIDTH = 6.4  # inches: letters stay readable when the figure is 400 pixels wide
-LETTERS = 18  # of a criterion's name in a line
+LETTERS = 34  # of a title in a line
 SOFT = "#777777"
 LANE = 0.13  # height of one point, in inches
 GAP = 0.24  # between two criteria
@@ -65,7 +65,7 @@ def _criteria(editing: pd.DataFrame, shown: Sequence[str], kind: str, criteria: 
     for axis, model in zip(axes, there, strict=True):
         part = chosen(rows, model=model)
         _share_axis(axis, [criterion_words(name) for name in criteria])
-        axis.set_title(model, fontsize=12)
+        _title(axis, model)
         for at, criterion in enumerate(criteria):
             lines = chosen(part, criterion=criterion)
             known = lines[lines["share"].notna()]
@@ -99,7 +99,7 @@ def plot_directions(directions: pd.DataFrame) -> Figure:
     figure, axes = _stacked(panels, [len(DIRECTIONS) * (GAP + 2 * LANE) + 0.2] * len(panels), legend=0.7)
     for axis, ((both, one_way, editor, task), part) in zip(axes, panels, strict=True):
         _share_axis(axis, [criterion_words(name) for name in DIRECTIONS])
-        axis.set_title(f"{editor_words(editor)}, {task}\n{both} against {one_way}", fontsize=12)
+        _title(axis, f"{editor_words(editor)}, {task}", f"{both} against {one_way}")
         for at, name in enumerate(DIRECTIONS):
             asked = chosen(part, criterion=name)
             asked = asked[asked["facts"] > 0]
@@ -129,11 +129,17 @@ def _stacked(names: Sequence[object], heights: Sequence[float], legend: float) -
     return figure, list(axes[:, 0])
 
 
+def _title(axis: Axes, *lines: str) -> None:
+    """A title whose lines are broken where they are too long: between words, then behind hyphens."""
+    short = [part for line in lines for part in wrapped(line, LETTERS, " ").split("\n")]
+    axis.set_title("\n".join(wrapped(part, LETTERS, "-") for part in short), fontsize=12)
+
+
 def _share_axis(axis: Axes, labels: Sequence[str]) -> None:
     """Criteria down, 0 to 100 % across, one half marked."""
     axis.set_xlim(-0.06, 1.06)
     axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
-    axis.set_yticks(range(len(labels)), [wrapped(label, LETTERS, " ") for label in labels])
+    axis.set_yticks(range(len(labels)), labels)
     axis.set_ylim(len(labels) - 0.5, -0.5)
     axis.tick_params(labelsize=10.5, length=0)
     axis.grid(axis="y", visible=False)
@@ -184,7 +190,7 @@ def plot_layers(layers: pd.DataFrame, shown: Sequence[str]) -> Figure:
     for number, model in enumerate(there):
         above, below = axes[2 * number, 0], axes[2 * number + 1, 0]
         part = chosen(rows, model=model)
-        above.set_title(model, fontsize=12)
+        _title(above, model)
         _sweep(above, part)
         _traces(below, part)
         count = int(part["layer"].max()) + 1

@@ -6,7 +6,7 @@ import pandas as pd
 
 from kn_thesis.editing.expected import HALF
 from kn_thesis.editing.rows import POOLED, chosen, editors_of, models_of, of, peak, true
-from kn_thesis.editing.words import criterion_words, editor_words, listed, within
+from kn_thesis.editing.words import criterion_words, editor_words, listed, span, within
 from kn_thesis.tracing.names import RESTORED_WORDS
 
 PEAKS = {"mlp": "trace_mlp", "hidden": "trace_hidden"}  # what was restored, and its column in editing_layers.csv
@@ -82,10 +82,10 @@ def _by_task(localization: pd.DataFrame, layers: pd.DataFrame) -> str:
     text = f"Task by task, the best layer is {' and '.join(said)}."
     tested = localization[localization["p_holm"].notna()]
     if len(tested):
+        informs = int(true(tested["informs"]).sum())
         text += (
-            f" The layer alone explains {tested['r2_layer'].min():.2f} to {tested['r2_layer'].max():.2f} of the "
-            f"variance of P(new) (R² by task); the fact's own trace adds {tested['gain'].min():.3f} to "
-            f"{tested['gain'].max():.3f} and counts in {int(true(tested['informs']).sum())} of {len(tested)} tasks."
+            f" The layer alone explains {span(tested['r2_layer'], '.2f')} of the variance of P(new) (R² by task); the "
+            f"fact's own trace adds {span(tested['gain'], '.3f')} and counts in {informs} of {len(tested)} tasks."
         )
     return text
 
