@@ -1,18 +1,13 @@
-"""Sentences about edits, whichever way it went, and the completions and the notebook that show them."""
+"""Sentences about edits and the paper's claims, whichever way it went."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from kn_thesis.editing.completions import completions_html
 from kn_thesis.editing.expected import AGREES, CLAIMS, CONTRADICTS, NOT_ASKED, OPEN, judged, verdict
 from kn_thesis.editing.findings import (
     by_task,
@@ -24,24 +19,16 @@ from kn_thesis.editing.findings import (
     say_skipped,
     say_tests,
 )
-from kn_thesis.editing.localized import say_directions, say_layers, say_localization
 from kn_thesis.editing.names import AGREEMENT_CRITERIA, CRITERIA, RELATION_CRITERIA
-from kn_thesis.editing.rows import editors_of, peak
+from kn_thesis.editing.rows import editors_of
 from kn_thesis.editing.words import CRITERION_WORDS, listed, span, within
 from tests.edited_tables import (
     comparison_row,
-    completions_table,
     criterion_row,
-    direction_row,
-    directions_table,
     editing_table,
     fluency_row,
-    layers_table,
-    localization_row,
     skipped_table,
 )
-
-ROOT = Path(__file__).parents[1]
 
 
 def test_words() -> None:
@@ -57,12 +44,6 @@ def test_editors_come_in_their_own_order() -> None:
         *("rome", "fine_tuning", "memit")
     ]
     assert editors_of(pd.DataFrame()) == []
-
-
-def test_the_peak_is_the_lowest_of_equals() -> None:
-    rows = pd.DataFrame({"layer": [3, 2, 1, 0], "effect": [0.1, 0.3 + 1e-12, 0.3, np.nan]}, index=[0, 0, 1, 1])
-    assert peak(rows, "effect") == 1
-    assert peak(rows.assign(effect=np.nan), "effect") is None and peak(pd.DataFrame(), "effect") is None
 
 
 @pytest.mark.parametrize(
@@ -131,11 +112,11 @@ def test_what_contradicts_the_paper_is_said() -> None:
     assert unreliable.endswith("Open (no interval, or it includes 50%): generality 48% [43%, 53%].")
     nothing = dict.fromkeys(["share", "low", "high", "share_known", "known_low", "known_high"], np.nan)
     assert claim_nine(symmetry_new=nothing, symmetry_old=nothing).endswith(
-        "Not asked: symmetry, new side; symmetry, old side."
+        "Nothing to judge by: symmetry, new side; symmetry, old side."
     )
     # A model that knew nothing of the old side meets it without an edit: that is no success.
     ignorant = claim_nine(symmetry_old={"share": 1.0, "share_known": np.nan})
-    assert ignorant.endswith("Not asked: symmetry, old side.")
+    assert ignorant.endswith("Nothing to judge by: symmetry, old side.")
     few = claim_nine(reliability={"low": np.nan, "high": np.nan})
     assert few.endswith("Open (no interval, or it includes 50%): reliability 90%.")
 
@@ -228,91 +209,6 @@ def test_fluency() -> None:
     assert say_fluency(pd.DataFrame(rows[-1:])) == ["No continuation was sampled."]
 
 
-def test_whether_traces_add_to_the_layer() -> None:
-    table = pd.DataFrame(
-        [
-            localization_row("gpt2", "P36"),
-            localization_row("gpt2", "P101", gain=0.123),
-            localization_row("llama", "P36"),
-        ]
-    )
-    nothing = say_localization(table)
-    assert nothing.startswith("What a fact's own trace adds to the layer alone")
-    assert "nowhere be told from chance (0 of 3 tasks of 2 models; at most 0.123 of R²). That is what Hase" in nothing
-    table.loc[0, "informs"] = True
-    found = say_localization(table)
-    assert "tells of P(new) after its edit in 1 of 3 tasks of 2 models (Holm-corrected; at most 0.123 of R²)" in found
-    assert found.endswith("Hase et al. (2023) reported that it adds next to nothing.")
-    untested = table.assign(p_holm=np.nan, informs=False)
-    assert say_localization(untested).startswith("Nothing could be tested")
-    assert say_localization(untested) == say_localization(pd.DataFrame())
-
-
-def test_the_best_layer_and_the_traced_one() -> None:
-    table = pd.DataFrame(
-        [
-            localization_row("gpt2", "P36", r2_layer=0.4),
-            localization_row("gpt2", "P101", agrees_mlp=True, peak_mlp=1, gain=0.2, informs=True),
-            localization_row("gpt2", "P27", p_holm=np.nan, gain=9.0, agrees_hidden=False),
-        ]
-    )
-    _, gpt2, llama = say_layers(layers_table(), table)
-    first = (
-        "Of layers 0 to 3, relations taken together, layer 1 is the best to edit (P(new) 0.87, reliability 97% [93%, "
-        "100%]). Restored at the cue's last token, MLP outputs do most in layer 0 (another); hidden states do most in "
-        "layer 3 (another)."
-    )
-    assert llama == f"**llama**: {first}"
-    assert gpt2 == (
-        f"**gpt2**: {first} Task by task, the best layer is where MLP outputs do most in 1 of 3 (any layer, picked "
-        "blindly: 1 in 4) and where hidden states do most in 2 of 3. The layer alone explains 0.40 to 0.60 of the "
-        "variance of P(new) (R² by task); the fact's own trace adds 0.010 to 0.200 and counts in 1 of 2 tasks."
-    )
-    same = layers_table(("gpt2",)).assign(trace_hidden=np.nan)
-    same["trace_mlp"] = same["layer"].map({0: 0.1, 1: 0.4, 2: 0.2, 3: 0.1})
-    assert say_layers(same, pd.DataFrame())[1].endswith("cue's last token, MLP outputs do most in layer 1 (the same).")
-    assert say_layers(same.assign(trace_mlp=np.nan), pd.DataFrame())[1].endswith("100%]). It was not traced.")
-
-
-def test_tasks_that_were_not_traced_have_no_peak() -> None:
-    untraced = {"peak_mlp": np.nan, "peak_hidden": np.nan, "agrees_mlp": False, "agrees_hidden": False}
-    untested = {"p_holm": np.nan, "informs": False}
-    rows = [localization_row("gpt2", "P36", **untraced, **untested), localization_row("gpt2", "P101")]
-    said = say_layers(pd.DataFrame(), pd.DataFrame(rows))[1]
-    assert "MLP outputs do most in 0 of 1 and where hidden states do most in 1 of 1." in said
-    assert "explains 0.60 of the variance" in said
-    assert say_layers(pd.DataFrame(), pd.DataFrame(rows[:1]))[1:] == []
-
-
-def test_directions_whichever_way_they_went() -> None:
-    said = say_directions(directions_table())
-    assert len(said) == 2 and said[1].startswith("**gpt2** against **gpt2-one-way**, fine-tuning, P36: ")
-    both = "30% [18%, 45%] against 5% [1%, 17%] of 40 facts (they differ, Holm-corrected p = 0.008)"
-    assert said[0] == (
-        f"**gpt2** against **gpt2-one-way**, ROME, P36: symmetry, new side {both}; symmetry, old side {both}; "
-        "reliability 95% [84%, 99%] against 90% [77%, 96%] of 40 facts (no difference that can be told from chance, "
-        "Holm-corrected p = 1). Where training states both directions, most edits fail symmetry, new side and "
-        "symmetry, old side."
-    )
-    met = {"share_both": 0.9, "low_both": 0.8, "high_both": 0.97}
-    rows = [
-        direction_row("symmetry_new", **met, p_holm=np.nan, differs=False),
-        direction_row("symmetry_old", low_both=0.4, high_both=0.6),
-        direction_row("reliability", task="P101"),
-    ]
-    (said,) = say_directions(pd.DataFrame(rows))
-    assert "symmetry, new side 90% [80%, 97%] against 5% [1%, 17%] of 40 facts (not tested)" in said
-    assert said.endswith("most edits meet symmetry, new side and it stays open of symmetry, old side.")
-
-
-def test_directions_that_nothing_was_asked_of() -> None:
-    nothing = ["Nothing to compare: no two models of one family whose worlds state both directions and one."]
-    empty = direction_row("symmetry_new", facts=0, share_both=np.nan, share_one_way=np.nan)
-    assert say_directions(pd.DataFrame([empty, direction_row("reliability")])) == nothing
-    (said,) = say_directions(pd.DataFrame([empty, direction_row("symmetry_old")]))
-    assert "new side" not in said
-
-
 def test_the_first_page_has_one_sentence() -> None:
     table = editing_table()
     table.loc[(table["model"] == "llama") & (table["criterion"] == "synonymy"), "share"] = np.nan
@@ -331,96 +227,3 @@ def test_the_first_page_has_one_sentence() -> None:
     )
     assert first_page_sentence(table[table["kind"] == "paradigm"], tests) == "No fact was edited with ROME."
     assert first_page_sentence(table, tests.iloc[:0]).endswith("synonymy in 10% [5%, 15%] (gpt2).")
-
-
-def through_file(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """A table as the notebook reads it."""
-    table.to_csv(path, index=False)
-    return pd.read_csv(path, keep_default_na=False, na_values=[""])
-
-
-def test_completions_are_marked_by_sign_and_word(tmp_path: Path) -> None:
-    table = completions_table().assign(subject="null")
-    for rows in (table, through_file(table, tmp_path / "completions.csv")):
-        page = completions_html(rows, "What <models> say.")
-        assert page.count("✓ right</span>") == 1 and page.count("✗ wrong</span>") == 3
-        assert page.count("– not judged") == 1
-        assert page.count("<details open>") == 1 and page.count("<details>") == 1
-        assert "<summary>gpt2, ROME: 1 edit, answers ✓ right 1, ✗ wrong 2</summary>" in page
-        assert page.index("gpt2, ROME") < page.index("gpt2, fine-tuning: 1 edit, answers ✓ right 0, ✗ wrong 1")
-        assert "P36 · null: Ottawa → Rome" in page
-        assert (
-            "What &lt;models&gt; say." in page and "federalist &lt;system&gt;" in page and "Rome &amp; others" in page
-        )
-        # What stands before the gap was continued; of the old side, what must be gone is asked for.
-        assert ">The capital of Canada is\u00a0…<" in page and "___" not in page
-        assert ">not Canada<" in page and page.count(">Canada<") == 2 and ">Italy ⏎ and more<" in page
-        for tag in ("table", "tbody", "tr", "td", "th", "details", "div", "span"):
-            assert page.count(f"<{tag}>") + page.count(f"<{tag} ") == page.count(f"</{tag}>"), tag
-
-
-def test_completions_of_words_that_look_like_nothing(tmp_path: Path) -> None:
-    table = completions_table().iloc[:1].assign(before="NA", after="", old="null")
-    page = completions_html(through_file(table, tmp_path / "completions.csv"), "")
-    assert ">NA</td>" in page and "null → Rome" in page and "nan" not in page
-
-
-def tables() -> dict[str, pd.DataFrame]:
-    """Every table of the chapter."""
-    return {
-        "editing": editing_table(),
-        "tests": pd.DataFrame([comparison_row("gpt2", "symmetry_new")]),
-        "skipped": skipped_table(),
-        "fluency": pd.DataFrame([fluency_row("gpt2", "rome")]),
-        "layers": layers_table(),
-        "localization": pd.DataFrame([localization_row("gpt2", "P36")]),
-        "directions": directions_table(),
-        "completions": completions_table(),
-    }
-
-
-def test_nothing_was_edited(tmp_path: Path) -> None:
-    """The tables of a study without edits are written, read again, and spoken of."""
-    heads = {name: through_file(table.iloc[:0], tmp_path / f"{name}.csv") for name, table in tables().items()}
-    for found in (heads, dict.fromkeys(heads, pd.DataFrame())):
-        assert say_criteria(found["editing"]) == say_agreement(found["editing"]) == say_tests(found["tests"]) == []
-        assert say_skipped(found["skipped"]) == ["Nothing was edited."]
-        assert say_fluency(found["fluency"]) == ["No continuation was sampled."]
-        assert len(say_layers(found["layers"], found["localization"])) == 1
-        assert say_directions(found["directions"])[0].startswith("Nothing to compare")
-        assert first_page_sentence(found["editing"], found["tests"]) == "No fact was edited with ROME."
-        assert by_task(found["editing"], "relation", RELATION_CRITERIA).empty
-        assert list(poster_table(found["editing"]).columns) == ["criterion", "published"]
-        assert completions_html(found["completions"], "").endswith("<p>No completion was kept.</p>")
-
-
-@pytest.mark.parametrize("full", [True, False])
-def test_the_notebook_reads_these_tables(tmp_path: Path, full: bool) -> None:
-    notebook = json.loads((ROOT / "workflow/notebooks/editing.ipynb").read_text(encoding="utf-8"))
-    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    assert all(not cell["outputs"] and cell["execution_count"] is None for cell in cells)
-    assert len({cell["id"] for cell in notebook["cells"]}) == len(notebook["cells"])
-    (parameters,) = [cell for cell in cells if cell["metadata"].get("tags") == ["parameters"]]
-    names: dict[str, Any] = {}
-    exec("".join(parameters["source"]), names)
-    figures = {f"{name}_figure" for name in ("criteria", "agreement", "layers", "directions")}
-    assert {name for name in names if not name.startswith("_")} == {f"{name}_table" for name in tables()} | figures
-    for name, table in tables().items():
-        path = tmp_path / Path(names[f"{name}_table"]).name
-        (table if full else table.iloc[:0]).to_csv(path, index=False)
-        names[f"{name}_table"] = str(path)
-    for name in figures:
-        names[name] = str(tmp_path / f"{name}.svg")
-        Path(names[name]).write_text("<svg/>", encoding="utf-8")
-    for cell in cells[cells.index(parameters) + 1 :]:
-        exec("".join(cell["source"]), names)
-
-
-def test_figures_and_sentences_need_few_libraries() -> None:
-    """Rules that draw and tell run in environments without torch and statsmodels; sentences without matplotlib."""
-    for module in ("findings", "localized", "completions", "figures"):
-        heavy = {"torch", "scipy", "statsmodels", *(() if module == "figures" else ("matplotlib",))}
-        code = f"import sys, kn_thesis.editing.{module}; print(*sorted({heavy} & set(sys.modules)))"
-        run = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True)
-        assert run.returncode == 0, run.stderr
-        assert run.stdout.strip() == "", module

@@ -22,7 +22,7 @@ from kn_thesis.tracing.rows import of_models
 EDITOR_STYLES = {"rome": ("#0072B2", "o"), "knowledge_neuron": ("#D55E00", "s"), "fine_tuning": ("#009E73", "^")}
 SWEEP_STYLES = {
     "reliability": ("#0072B2", "o", "-"),
-    "generality": ("#E69F00", "s", "-"),
+    "generality": ("#E69F00", "s", (0, (7, 1.5))),
     "symmetry_new": ("#B2387F", "^", (0, (4, 2))),
     "locality": ("#555555", "D", (0, (1, 1.5))),
 }
@@ -222,8 +222,8 @@ def _sweep(axis: Axes, rows: pd.DataFrame) -> None:
         if count == 1:  # a band of one layer has no width
             axis.vlines(part["layer"], part["low"], part["high"], color=colour, linewidth=1.6)
         axis.fill_between(part["layer"], part["low"], part["high"], color=colour, alpha=0.14, linewidth=0)
-        marks = marker if count <= 16 else ""
-        axis.plot(part["layer"], part["held"], color=colour, marker=marks, markersize=5.5, linestyle=line, linewidth=2)
+        look = {"color": colour, "marker": marker, "markersize": 5.5, "linestyle": line, "linewidth": 2}
+        axis.plot(part["layer"], part["held"], markevery=-(-count // 16), **look)
     best = peak(chosen(rows, criterion="reliability"), "p_after")
     if best is not None:
         axis.text(best, 1.035, "★", ha="center", va="bottom", fontsize=12)
@@ -265,4 +265,6 @@ def _handle(colour: str, marker: str, label: str, **changes: object) -> Line2D:
 
 
 def _legend(figure: Figure, handles: Sequence[Line2D], columns: int = 2) -> None:
-    figure.legend(handles=list(handles), loc="outside lower center", ncols=columns, frameon=False, fontsize=10.5)
+    figure.legend(
+        handles=list(handles), loc="outside lower center", ncols=columns, frameon=False, fontsize=10.5, handlelength=3
+    )

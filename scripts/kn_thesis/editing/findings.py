@@ -16,7 +16,7 @@ VERDICTS = {
     AGREES: "As the paper has it",
     CONTRADICTS: "Against the paper",
     OPEN: "Open (no interval, or it includes 50%)",
-    NOT_ASKED: "Not asked",
+    NOT_ASKED: "Nothing to judge by",
 }
 FIRST_PAGE = ("reliability", "generality", "symmetry_new", "synonymy")
 
@@ -71,7 +71,7 @@ def poster_table(editing: pd.DataFrame) -> pd.DataFrame:
     Cells: the share of edits, tasks taken together, with its interval; published: what others reported of that row.
     """
     rows = chosen(editing, kind="paradigm")
-    said = rows[rows["published"].fillna("") != ""] if len(rows) else rows
+    said = rows[rows["published"].notna() & (rows["published"] != "")] if len(rows) else rows
     texts = dict(zip(said["criterion"], said["published"], strict=True)) if len(said) else {}
     found: dict[str, list[str]] = {"criterion": [criterion_words(criterion) for criterion in AGREEMENT_CRITERIA]}
     for model in models_of(rows):
