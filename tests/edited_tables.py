@@ -108,14 +108,14 @@ def localization_row(model: str, task: str, **changes: Any) -> dict[str, Any]:
     """One row of editing_localization.csv: the MLPs' peak is not the best layer, the hidden states' is."""
     row: dict[str, Any] = {"model": model, "family": "gpt2", "kind": "relation", "task": task, "best_layer": 1}
     row |= {"peak_mlp": 0, "peak_hidden": 1, "agrees_mlp": False, "agrees_hidden": True, "facts": 24}
-    row |= {"r2_layer": 0.6, "r2_both": 0.61, "gain": 0.01, "p": 0.2, "p_holm": 0.4, "informs": False}
+    row |= {"r2_layer": 0.6, "r2_both": 0.61, "gain": 0.01, "p": 0.2, "p_holm": 0.4, "informs": False, "note": ""}
     return row | changes
 
 
 def direction_row(criterion: str, **changes: Any) -> dict[str, Any]:
-    """One row of editing_directions.csv, tasks taken together."""
+    """One row of editing_directions.csv; `changes` go last."""
     row: dict[str, Any] = {"family": "gpt2", "both": "gpt2", "one_way": "gpt2-one-way", "editor": "rome"}
-    row |= {"task": "all", "criterion": criterion, "facts": 40}
+    row |= {"task": "P36", "criterion": criterion, "facts": 40}
     row |= {"share_both": 0.3, "low_both": 0.18, "high_both": 0.45}
     row |= {"share_one_way": 0.05, "low_one_way": 0.01, "high_one_way": 0.17}
     row |= {"both_only": 10, "one_way_only": 0, "p": 0.002, "p_holm": 0.008, "differs": True}

@@ -13,13 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from kn_thesis.report.style import save_figure, use_style
 from kn_thesis.tracing.figures import CONTRASTS, plot_lines, plot_sites
 from kn_thesis.tracing.heatmaps import plot_examples, plot_roles
 from kn_thesis.tracing.panels import STATE_COLOURS, wrapped
 from kn_thesis.tracing.summary import HEADS
+from tests.figure_texts import check_readable, written
 from tests.traced_tables import (
     KINDS,
     TASKS,
@@ -41,24 +41,6 @@ def _style() -> Iterator[None]:
     use_style()
     yield
     plt.close("all")
-
-
-def written(figure: Figure) -> list[str]:
-    """All texts that can be seen, ticks' and legends' among them."""
-    figure.canvas.draw()
-    return [text.get_text() for text in seen(figure)]
-
-
-def seen(figure: Figure) -> list[Text]:
-    """Texts of the figure and its axes, with the labels of ticks that lie in an axis' range."""
-    texts = [*figure.texts, *(text for legend in figure.legends for text in legend.get_texts())]
-    for axes in figure.axes:
-        texts += [*axes.texts, axes.title, axes._left_title, axes._right_title]
-        for axis in (axes.xaxis, axes.yaxis) if axes.axison else ():
-            low, high = sorted(axis.get_view_interval())
-            ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
-            texts += [axis.label, *(label for tick in ticks for label in (tick.label1, tick.label2))]
-    return [text for text in texts if text.get_visible() and text.get_text().strip()]
 
 
 def maps(figure: Figure) -> list[tuple[str, Axes]]:
@@ -271,16 +253,7 @@ def drawn(name: str, layers: int) -> Figure:
 @pytest.mark.parametrize(("name", "layers"), [(name, layers) for name in PLOTS for layers in (1, 48)])
 def test_everything_that_is_written_can_be_read(name: str, layers: int) -> None:
     figure = drawn(name, layers)
-    figure.canvas.draw()
-    texts = seen(figure)
-    for text in texts:
-        box = text.get_window_extent()
-        low, high = figure.bbox.min, figure.bbox.max
-        assert (box.min >= low - 1).all() and (box.max <= high + 1).all(), text.get_text()
-    boxes = [(text.get_text(), text.get_window_extent().shrunk(0.96, 0.8)) for text in texts]
-    for number, (said, box) in enumerate(boxes):
-        for other, another in boxes[number + 1 :]:
-            assert not box.overlaps(another), (said, other)
+    check_readable(figure)
     if name != "sites":
         assert max(len(axis.get_xticks()) for axis in figure.axes) <= 8
     assert figure.get_figwidth() < 12.5

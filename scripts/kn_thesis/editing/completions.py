@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # A word and a sign each, so that nothing is told by colour alone.
 MARKS = {"True": ("✓", "right", "#00795a"), "False": ("✗", "wrong", "#b3261e")}
-COLUMNS = ("criterion", "prompt", "before", "after", "the edit asks for", "after the edit")
+COLUMNS = ("criterion", "prompt", "before", "after", "the edit asks for", "met")
 WRAPPED = 'style="white-space:normal;min-width:12rem"'
 GAP = "___"
 
@@ -66,7 +66,11 @@ def _question(row: pd.Series) -> str:
     prompt = str(row["question"]).split(GAP)[0].strip()
     negated = row["criterion"] == "symmetry_old"  # there `expected` is what must be gone
     asked = f"not {row['expected']}" if negated else str(row["expected"])
-    cells = [criterion_words(str(row["criterion"])), f"{prompt} …", *(_line(row[name]) for name in ("before", "after"))]
+    cells = [
+        criterion_words(str(row["criterion"])),
+        f"{prompt}\N{NO-BREAK SPACE}…",
+        *(_line(row[name]) for name in ("before", "after")),
+    ]
     wide = "".join(f"<td {WRAPPED}>{html.escape(cell)}</td>" for cell in (*cells[1:], asked)[:3])
     return f"<tr><td>{html.escape(cells[0])}</td>{wide}<td>{html.escape(asked)}</td><td>{_mark(row['holds'])}</td></tr>"
 
@@ -75,7 +79,7 @@ def _mark(holds: object) -> str:
     if _truth(holds) not in MARKS:
         return "– not judged"
     sign, word, colour = MARKS[_truth(holds)]
-    return f'<span style="color:{colour};font-weight:600">{sign} {word}</span>'
+    return f'<span style="background:{colour};color:#fff;padding:.1em .45em;border-radius:3px">{sign} {word}</span>'
 
 
 def _truth(value: object) -> str:

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from kn_thesis.editing.localized import PEAKS, pooled_pairs
+from kn_thesis.editing.localized import PEAKS, with_inverse
 from kn_thesis.editing.names import AGREEMENT_CRITERIA, RELATION_CRITERIA
-from kn_thesis.editing.rows import POOLED, chosen, editors_of, models_of, of, peak
+from kn_thesis.editing.rows import POOLED, chosen, editors_of, models_of, peak
 from kn_thesis.editing.words import criterion_words, editor_words
 from kn_thesis.tracing.names import RESTORED_WORDS
 from kn_thesis.tracing.panels import STATE_COLOURS, layer_ticks, nothing, wrapped
@@ -22,10 +22,11 @@ from kn_thesis.tracing.rows import of_models
 EDITOR_STYLES = {"rome": ("#0072B2", "o"), "knowledge_neuron": ("#D55E00", "s"), "fine_tuning": ("#009E73", "^")}
 SWEEP_STYLES = {
     "reliability": ("#0072B2", "o", "-"),
-    "generality": ("#E69F00", "s", "-"),
+    "generality": ("#E69F00", "s", (0, (7, 1.5))),
     "symmetry_new": ("#B2387F", "^", (0, (4, 2))),
     "locality": ("#555555", "D", (0, (1, 1.5))),
 }
+TRACE_MARKERS = {"mlp": "s", "hidden": "o"}
 PEAK_LINES = {"mlp": (0, (5, 3)), "hidden": (0, (1, 2))}
 WORLD_STYLES = {
     "both": ("#0072B2", "o", "training states both directions"),
@@ -34,7 +35,7 @@ WORLD_STYLES = {
 DIRECTIONS = ("symmetry_new", "symmetry_old", "reliability", "generality")
 UNKNOWN_STYLE = ("#555555", "D")
 WIDTH = 6.4  # inches: letters stay readable when the figure is 400 pixels wide
-LETTERS = 18  # of a criterion's name in a line
+LETTERS = 34  # of a title in a line
 SOFT = "#777777"
 LANE = 0.13  # height of one point, in inches
 GAP = 0.24  # between two criteria
@@ -64,12 +65,12 @@ def _criteria(editing: pd.DataFrame, shown: Sequence[str], kind: str, criteria: 
     for axis, model in zip(axes, there, strict=True):
         part = chosen(rows, model=model)
         _share_axis(axis, [criterion_words(name) for name in criteria])
-        axis.set_title(model, fontsize=12)
+        _title(axis, model)
         for at, criterion in enumerate(criteria):
             lines = chosen(part, criterion=criterion)
             known = lines[lines["share"].notna()]
             if known.empty:
-                axis.text(0.5, at, "not asked", ha="center", va="center", fontsize=10, color=SOFT)
+                _not_asked(axis, at)
                 continue
             _count(axis, at, known["edits"])
             for editor, place in _dodged(at, editors[model]):
@@ -85,31 +86,28 @@ def _criteria(editing: pd.DataFrame, shown: Sequence[str], kind: str, criteria: 
 
 
 def plot_directions(directions: pd.DataFrame) -> Figure:
-    """Facts whose edit meets a criterion, where training states both directions and where one: a panel per editor.
+    """Facts whose edit meets a criterion, where training states both directions and where one.
 
-    `directions` is editing_directions.csv; intervals are Wilson's. Tasks together, or, without such rows, one by one.
+    `directions` is editing_directions.csv; a panel per pair of models, editor and task that has an inverse. Intervals
+    are Wilson's; a star: the models differ.
     """
-    rows = pooled_pairs(directions)
+    rows = with_inverse(directions)
     rows = rows[rows["criterion"].isin(DIRECTIONS)] if len(rows) else rows
     if not len(rows):
-        return nothing("one world only: nothing to compare")
-    names = list(dict.fromkeys(zip(rows["both"], rows["one_way"], rows["editor"], strict=True)))
-    panels = {key: chosen(rows, both=key[0], one_way=key[1], editor=key[2]) for key in names}
-    lines = {key: [(name, task) for task in of(part, "task") for name in DIRECTIONS] for key, part in panels.items()}
-    figure, axes = _stacked(names, [len(lines[key]) * (GAP + 2 * LANE) for key in names], legend=0.7)
-    for axis, key in zip(axes, names, strict=True):
-        tasks = of(panels[key], "task")
-        labels = [criterion_words(name) + ("" if tasks == [POOLED] else f" {task}") for name, task in lines[key]]
-        _share_axis(axis, labels)
-        axis.set_title(f"{key[0]}, {key[1]}: {editor_words(key[2])}", fontsize=12)
-        for at, (name, task) in enumerate(lines[key]):
-            part = chosen(panels[key], criterion=name, task=task)
-            part = part[part["share_both"].notna() & part["share_one_way"].notna()]
-            if part.empty:
-                axis.text(0.5, at, "not asked", ha="center", va="center", fontsize=10, color=SOFT)
+        return nothing("no pair of worlds: nothing to compare")
+    panels = list(rows.groupby(["both", "one_way", "editor", "task"], sort=False))
+    figure, axes = _stacked(panels, [len(DIRECTIONS) * (GAP + 2 * LANE) + 0.2] * len(panels), legend=0.7)
+    for axis, ((both, one_way, editor, task), part) in zip(axes, panels, strict=True):
+        _share_axis(axis, [criterion_words(name) for name in DIRECTIONS])
+        _title(axis, f"{editor_words(editor)}, {task}", f"{both} against {one_way}")
+        for at, name in enumerate(DIRECTIONS):
+            asked = chosen(part, criterion=name)
+            asked = asked[asked["facts"] > 0]
+            if asked.empty:
+                _not_asked(axis, at)
                 continue
-            row = part.iloc[0]
-            _count(axis, at, part["facts"])
+            row = asked.iloc[0]
+            _count(axis, at, asked["facts"])
             for world, place in _dodged(at, list(WORLD_STYLES)):
                 colour, marker, _ = WORLD_STYLES[world]
                 _point(axis, place, row[[f"share_{world}", f"low_{world}", f"high_{world}"]], colour, marker)
@@ -131,11 +129,17 @@ def _stacked(names: Sequence[object], heights: Sequence[float], legend: float) -
     return figure, list(axes[:, 0])
 
 
+def _title(axis: Axes, *lines: str) -> None:
+    """A title whose lines are broken where they are too long: between words, then behind hyphens."""
+    short = [part for line in lines for part in wrapped(line, LETTERS, " ").split("\n")]
+    axis.set_title("\n".join(wrapped(part, LETTERS, "-") for part in short), fontsize=12)
+
+
 def _share_axis(axis: Axes, labels: Sequence[str]) -> None:
     """Criteria down, 0 to 100 % across, one half marked."""
     axis.set_xlim(-0.06, 1.06)
     axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
-    axis.set_yticks(range(len(labels)), [wrapped(label, LETTERS, " ") for label in labels])
+    axis.set_yticks(range(len(labels)), labels)
     axis.set_ylim(len(labels) - 0.5, -0.5)
     axis.tick_params(labelsize=10.5, length=0)
     axis.grid(axis="y", visible=False)
@@ -153,9 +157,14 @@ def _dodged(at: int, names: Sequence[str]) -> list[tuple[str, float]]:
 def _point(axis: Axes, at: float, values: pd.Series, colour: str, marker: str, before: float = float("nan")) -> None:
     """A share with its interval, and, larger and hollow, the share before."""
     share, low, high = values
-    axis.plot(before, at, marker, markersize=9, markerfacecolor="none", markeredgecolor=colour, clip_on=False)
+    axis.plot(before, at, marker, markersize=10, markerfacecolor="none", markeredgecolor=colour, clip_on=False)
     axis.plot([low, high], [at, at], color=colour, linewidth=1.8, solid_capstyle="butt", clip_on=False)
-    axis.plot(share, at, marker, markersize=5.5, color=colour, markeredgewidth=0, clip_on=False)
+    axis.plot(share, at, marker, markersize=6.5, color=colour, markeredgewidth=0, clip_on=False)
+
+
+def _not_asked(axis: Axes, at: float) -> None:
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 2}
+    axis.text(0.5, at, "not asked", ha="center", va="center", fontsize=10, color=SOFT, bbox=box)
 
 
 def _count(axis: Axes, at: float, numbers: pd.Series) -> None:
@@ -181,7 +190,7 @@ def plot_layers(layers: pd.DataFrame, shown: Sequence[str]) -> Figure:
     for number, model in enumerate(there):
         above, below = axes[2 * number, 0], axes[2 * number + 1, 0]
         part = chosen(rows, model=model)
-        above.set_title(model, fontsize=12)
+        _title(above, model)
         _sweep(above, part)
         _traces(below, part)
         count = int(part["layer"].max()) + 1
@@ -213,8 +222,8 @@ def _sweep(axis: Axes, rows: pd.DataFrame) -> None:
         if count == 1:  # a band of one layer has no width
             axis.vlines(part["layer"], part["low"], part["high"], color=colour, linewidth=1.6)
         axis.fill_between(part["layer"], part["low"], part["high"], color=colour, alpha=0.14, linewidth=0)
-        marks = marker if count <= 16 else ""
-        axis.plot(part["layer"], part["held"], color=colour, marker=marks, markersize=5.5, linestyle=line, linewidth=2)
+        look = {"color": colour, "marker": marker, "markersize": 5.5, "linestyle": line, "linewidth": 2}
+        axis.plot(part["layer"], part["held"], markevery=-(-count // 16), **look)
     best = peak(chosen(rows, criterion="reliability"), "p_after")
     if best is not None:
         axis.text(best, 1.035, "★", ha="center", va="bottom", fontsize=12)
@@ -228,9 +237,10 @@ def _traces(axis: Axes, rows: pd.DataFrame) -> None:
         return
     axis.axhline(0, color=SOFT, linewidth=0.8)
     axis.set_ylabel("traced effect", fontsize=11)
+    axis.margins(y=0.14)
     for kind, column in PEAKS.items():
         colour, at = STATE_COLOURS[kind], peak(traced, column)
-        marker = {"mlp": "s", "hidden": "o"}[kind]
+        marker = TRACE_MARKERS[kind]
         axis.plot(traced["layer"], traced[column], color=colour, marker=marker, markersize=4, linewidth=1.6)
         if at is not None:
             top = traced.loc[traced["layer"] == at, column]
@@ -243,9 +253,9 @@ def _layer_handles() -> list[Line2D]:
         for name, (colour, marker, line) in SWEEP_STYLES.items()
     ]
     peaks = [
-        Line2D([], [], color=STATE_COLOURS[kind], linestyle=PEAK_LINES[kind], label=f"peak of traced {words}")
-        for kind, words in RESTORED_WORDS.items()
-        if kind in PEAKS
+        Line2D([], [], color=STATE_COLOURS[kind], linestyle=line, marker=TRACE_MARKERS[kind], label=label)
+        for kind, line in PEAK_LINES.items()
+        for label in [f"traced {RESTORED_WORDS[kind]}, their peak"]
     ]
     return [*edits, *peaks, _handle("black", "$★$", "best layer: largest P(new)", linestyle="none")]
 
@@ -255,4 +265,6 @@ def _handle(colour: str, marker: str, label: str, **changes: object) -> Line2D:
 
 
 def _legend(figure: Figure, handles: Sequence[Line2D], columns: int = 2) -> None:
-    figure.legend(handles=list(handles), loc="outside lower center", ncols=columns, frameon=False, fontsize=10.5)
+    figure.legend(
+        handles=list(handles), loc="outside lower center", ncols=columns, frameon=False, fontsize=10.5, handlelength=3
+    )

@@ -16,7 +16,7 @@ VERDICTS = {
     AGREES: "As the paper has it",
     CONTRADICTS: "Against the paper",
     OPEN: "Open (no interval, or it includes 50%)",
-    NOT_ASKED: "Not asked",
+    NOT_ASKED: "Nothing to judge by",
 }
 FIRST_PAGE = ("reliability", "generality", "symmetry_new", "synonymy")
 
@@ -66,28 +66,27 @@ def _share(rows: pd.DataFrame, editor: str) -> str:
 
 
 def poster_table(editing: pd.DataFrame) -> pd.DataFrame:
-    """Agreement edits as on the poster: a row per model and editor, a column per criterion, tasks taken together.
+    """Agreement edits as on the poster, from editing.csv: a row per criterion, a column per model and editor.
 
-    Cells: the share of edits with its interval. The first row holds what is published where the table has it.
+    Cells: the share of edits, tasks taken together, with its interval; published: what others reported of that row.
     """
-    rows = chosen(editing, kind="paradigm", task=POOLED)
-    head = [criterion_words(criterion) for criterion in AGREEMENT_CRITERIA]
-    found = []
+    rows = chosen(editing, kind="paradigm")
+    said = rows[rows["published"].notna() & (rows["published"] != "")] if len(rows) else rows
+    texts = dict(zip(said["criterion"], said["published"], strict=True)) if len(said) else {}
+    found: dict[str, list[str]] = {"criterion": [criterion_words(criterion) for criterion in AGREEMENT_CRITERIA]}
     for model in models_of(rows):
-        part = chosen(rows, model=model)
+        part = chosen(rows, model=model, task=POOLED)
         for editor in editors_of(part):
-            cells = chosen(part, editor=editor).drop_duplicates("criterion").set_index("criterion")
-            found.append([model, editor_words(editor), *(_cell(cells, criterion) for criterion in AGREEMENT_CRITERIA)])
-    if len(rows) and rows["published"].notna().any():
-        texts = rows[rows["published"].notna()].drop_duplicates("criterion").set_index("criterion")["published"]
-        found.insert(0, ["published", "ROME", *(texts.get(criterion, "") for criterion in AGREEMENT_CRITERIA)])
-    return pd.DataFrame(found, columns=["model", "editor", *head])
+            cells = chosen(part, editor=editor)
+            found[f"{model}, {editor_words(editor)}"] = [_cell(cells, criterion) for criterion in AGREEMENT_CRITERIA]
+    return pd.DataFrame(found | {"published": [str(texts.get(criterion, "")) for criterion in AGREEMENT_CRITERIA]})
 
 
 def _cell(rows: pd.DataFrame, criterion: str) -> str:
-    if criterion not in rows.index or pd.isna(rows.loc[criterion, "share"]):
-        return ""
-    return within(*rows.loc[criterion, ["share", "low", "high"]])
+    """The share of edits that meet a criterion, with its interval; empty where it was not asked."""
+    part = chosen(rows, criterion=criterion)
+    known = part[part["share"].notna()] if len(part) else part
+    return within(*known.iloc[0][["share", "low", "high"]]) if len(known) else ""
 
 
 def by_task(editing: pd.DataFrame, kind: str, criteria: Sequence[str]) -> pd.DataFrame:
@@ -99,7 +98,8 @@ def by_task(editing: pd.DataFrame, kind: str, criteria: Sequence[str]) -> pd.Dat
         return pd.DataFrame(columns=[*key, "edits", *criteria])
     wide = rows.set_index([*key, "criterion"])["share"].unstack().reindex(columns=list(criteria))
     order = rows.groupby(key, sort=False)["edits"].max()
-    return wide.reindex(order.index).assign(edits=order)[["edits", *criteria]].reset_index()
+    wide = wide.reindex(order.index).assign(edits=order)[["edits", *criteria]]
+    return wide.reset_index().rename_axis(columns=None)
 
 
 def say_tests(tests: pd.DataFrame) -> list[str]:
@@ -172,19 +172,19 @@ def _fluency(row: pd.Series) -> str:
 def first_page_sentence(editing: pd.DataFrame, tests: pd.DataFrame) -> str:
     """One sentence for the report's first page, from editing.csv and editing_tests.csv."""
     rows = chosen(editing, editor="rome", kind="relation", task=POOLED)
-    rows = rows[rows["share"].notna()] if len(rows) else rows
-    if not len(rows):
-        return "No fact was edited with ROME."
     said = []
     for criterion in FIRST_PAGE:
-        part = chosen(rows, criterion=criterion)
-        if len(part):
-            shares = [
-                f"{_cell(chosen(part, model=model).set_index('criterion'), criterion)} ({model})"
-                for model in of(part, "model")
-            ]
+        cells = {model: _cell(chosen(rows, model=model), criterion) for model in models_of(rows)}
+        shares = [f"{cell} ({model})" for model, cell in cells.items() if cell]
+        if shares:
             said.append(f"{criterion_words(criterion)} in {listed(shares)}")
+    if not said:
+        return "No fact was edited with ROME."
     tested = tests[tests["p_holm"].notna()] if len(tests) else tests
-    counts = f"; {int(true(tested['differs']).sum())} of {len(tested)} comparisons of criteria" if len(tested) else ""
-    end = f"{counts}, of every editor, differ after Holm's correction." if counts else "."
-    return f"Facts edited with ROME meet {'; '.join(said)} of edits{end}"
+    counts = (
+        f"; over all editors, {int(true(tested['differs']).sum())} of {len(tested)} comparisons of two criteria differ "
+        "after Holm's correction"
+        if len(tested)
+        else ""
+    )
+    return f"Edits of facts with ROME show {'; '.join(said)}{counts}."

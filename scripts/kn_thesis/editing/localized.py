@@ -6,10 +6,11 @@ import pandas as pd
 
 from kn_thesis.editing.expected import HALF
 from kn_thesis.editing.rows import POOLED, chosen, editors_of, models_of, of, peak, true
-from kn_thesis.editing.words import criterion_words, editor_words, within
+from kn_thesis.editing.words import criterion_words, editor_words, listed, span, within
 from kn_thesis.tracing.names import RESTORED_WORDS
 
 PEAKS = {"mlp": "trace_mlp", "hidden": "trace_hidden"}  # what was restored, and its column in editing_layers.csv
+SYMMETRIES = ("symmetry_new", "symmetry_old")
 
 
 def say_layers(layers: pd.DataFrame, localization: pd.DataFrame) -> list[str]:
@@ -30,22 +31,19 @@ def say_localization(localization: pd.DataFrame) -> str:
     """Over all models: do a fact's traces add to what the layer alone tells of an edit?"""
     tested = localization[localization["p_holm"].notna()] if len(localization) else localization
     if not len(tested):
-        return (
-            "No task has edits of every layer and traces beside them: whether tracing tells where to edit stays open."
-        )
-    informs = int(true(tested["informs"]).sum())
-    most = f"at most {tested['gain'].max():+.3f} of R²"
-    counts = (
-        f"{informs} of {len(tested)} tasks in {tested['model'].nunique()} model{'s' * (tested['model'].nunique() > 1)}"
-    )
+        return "Nothing could be tested: whether causal tracing tells where to edit stays open."
+    informs, models = int(true(tested["informs"]).sum()), tested["model"].nunique()
+    counts = f"{informs} of {len(tested)} tasks of {models} model{'s' if models > 1 else ''}"
+    most = f"at most {tested['gain'].max():.3f} of R²"
     if not informs:
         return (
-            f"A fact's own trace adds nothing that can be told from chance to what the layer alone says of an edit "
-            f"({counts}, {most}): as Hase et al. (2023) reported, localisation does not tell where to edit."
+            "What a fact's own trace adds to the layer alone, when P(new) after its edit is to be told, can nowhere be "
+            f"told from chance ({counts}; {most}). That is what Hase et al. (2023) reported: tracing does not tell "
+            "where to edit."
         )
     return (
-        f"A fact's own trace adds to what the layer alone says of an edit in {counts} (Holm-corrected), by {most}; "
-        "Hase et al. (2023) reported that it adds next to nothing."
+        "A fact's own trace adds to what the layer alone tells of P(new) after its edit in "
+        f"{counts} (Holm-corrected; {most}); Hase et al. (2023) reported that it adds next to nothing."
     )
 
 
@@ -62,7 +60,7 @@ def _best(rows: pd.DataFrame) -> str:
     )
     traced = {kind: peak(reliable, column) for kind, column in PEAKS.items()}
     places = [
-        f"{RESTORED_WORDS[kind]} do most in layer {layer}, {'the same' if layer == best else 'another one'}"
+        f"{RESTORED_WORDS[kind]} do most in layer {layer} ({'the same' if layer == best else 'another'})"
         for kind, layer in traced.items()
         if layer is not None
     ]
@@ -84,57 +82,60 @@ def _by_task(localization: pd.DataFrame, layers: pd.DataFrame) -> str:
     text = f"Task by task, the best layer is {' and '.join(said)}."
     tested = localization[localization["p_holm"].notna()]
     if len(tested):
+        informs = int(true(tested["informs"]).sum())
         text += (
-            f" The layer alone explains {tested['r2_layer'].min():.2f} to {tested['r2_layer'].max():.2f} of the "
-            f"variance of P(new) (R² by task); the fact's own trace adds {tested['gain'].min():.3f} to "
-            f"{tested['gain'].max():.3f} and counts in {int(true(tested['informs']).sum())} of {len(tested)} tasks."
+            f" The layer alone explains {span(tested['r2_layer'], '.2f')} of the variance of P(new) (R² by task); the "
+            f"fact's own trace adds {span(tested['gain'], '.3f')} and counts in {informs} of {len(tested)} tasks."
         )
     return text
 
 
-def pooled_pairs(directions: pd.DataFrame) -> pd.DataFrame:
-    """Rows of editing_directions.csv to be shown: an editor's tasks taken together where they were, else each task."""
+def with_inverse(directions: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the tasks of editing_directions.csv that have an inverse, so that a symmetry can be asked."""
     if not len(directions):
         return directions
-    key = ["family", "both", "one_way", "editor"]
-    has = (directions["task"] == POOLED).groupby([directions[name] for name in key]).transform("any")
-    return directions[(directions["task"] == POOLED) | ~has]
+    asked = directions["criterion"].isin(SYMMETRIES) & (directions["facts"] > 0)
+    key = [directions[name] for name in ("both", "one_way", "editor", "task")]
+    return directions[asked.groupby(key).transform("any")]
 
 
 def say_directions(directions: pd.DataFrame) -> list[str]:
-    """Symmetry where training states both directions, against one: a line per pair of models, editor and task."""
+    """Symmetry where training states both directions, against one: a line per pair of models, editor and task.
+
+    From editing_directions.csv.
+    """
     lines = []
-    rows = pooled_pairs(directions)
+    rows = with_inverse(directions)
     for both, one_way in dict.fromkeys(zip(rows["both"], rows["one_way"], strict=True)) if len(rows) else ():
         pair = chosen(rows, both=both, one_way=one_way)
         for editor in editors_of(pair):
             for task in of(chosen(pair, editor=editor), "task"):
                 part = chosen(pair, editor=editor, task=task).drop_duplicates("criterion").set_index("criterion")
-                asked = [name for name in ("symmetry_new", "symmetry_old") if name in part.index]
-                said = [text for name in asked if (text := _direction(part.loc[name], name))]
-                if said:
-                    where = "" if task == POOLED else f", {task}"
-                    lines.append(f"**{both}** against **{one_way}**, {editor_words(editor)}{where}: {'; '.join(said)}.")
+                part = part[part["facts"] > 0]
+                asked = [name for name in (*SYMMETRIES, "reliability") if name in part.index]
+                said = "; ".join(_direction(part.loc[name], name) for name in asked)
+                story = _story(part.loc[[name for name in SYMMETRIES if name in asked]])
+                lines.append(f"**{both}** against **{one_way}**, {editor_words(editor)}, {task}: {said}. {story}")
     return lines or ["Nothing to compare: no two models of one family whose worlds state both directions and one."]
 
 
 def _direction(row: pd.Series, criterion: str) -> str:
-    if pd.isna(row["share_both"]) or pd.isna(row["share_one_way"]):
-        return ""
-    shares = (
-        f"{criterion_words(criterion)} is met in {within(row['share_both'], row['low_both'], row['high_both'])} of "
-        f"{row['facts']:.0f} facts where training states both directions, and in "
-        f"{within(row['share_one_way'], row['low_one_way'], row['high_one_way'])} where it states one"
-    )
-    if pd.isna(row["p_holm"]):
-        test = "not tested"
-    else:
-        differs = "they differ" if str(row["differs"]) == "True" else "no difference that can be told from chance"
-        test = f"{differs}, Holm-corrected p = {row['p_holm']:.2g}"
-    if row["high_both"] < HALF:
-        story = "; most edits fail it although training stated both directions"
-    elif row["low_both"] > HALF:
-        story = "; most edits meet it where training stated both directions"
-    else:
-        story = ""
-    return f"{shares} ({test}{story})"
+    """One criterion in both models, with the test of their difference."""
+    shares = [within(*row[[f"share_{name}", f"low_{name}", f"high_{name}"]]) for name in ("both", "one_way")]
+    test = "not tested"
+    if pd.notna(row["p_holm"]):
+        test = "they differ" if str(row["differs"]) == "True" else "no difference that can be told from chance"
+        test += f", Holm-corrected p = {row['p_holm']:.2g}"
+    return f"{criterion_words(criterion)} {shares[0]} against {shares[1]} of {row['facts']:.0f} facts ({test})"
+
+
+def _story(rows: pd.DataFrame) -> str:
+    """Whether most edits meet the symmetries where training states both directions."""
+    below, above = rows["high_both"] < HALF, rows["low_both"] > HALF
+    kinds = {"most edits fail": below, "most edits meet": above, "it stays open of": ~(below | above)}
+    said = [
+        f"{words} {listed([criterion_words(name) for name in rows.index[which]])}"
+        for words, which in kinds.items()
+        if which.any()
+    ]
+    return f"Where training states both directions, {listed(said)}."

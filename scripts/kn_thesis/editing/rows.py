@@ -41,6 +41,7 @@ def true(column: pd.Series) -> pd.Series:
 
 
 def peak(rows: pd.DataFrame, column: str) -> int | None:
-    """The layer in which a column is largest, the first of several; None where it has no value."""
-    known = rows[rows[column].notna()] if len(rows) else rows
-    return int(known.loc[known[column].idxmax(), "layer"]) if len(known) else None
+    """The layer in which a column is largest, the lowest of equals; None where it has no value."""
+    known = rows[rows[column].notna()].sort_values("layer") if len(rows) else rows
+    # To nine digits, as in editing_localization.csv: sums round.
+    return int(known["layer"].iloc[int(known[column].round(9).argmax())]) if len(known) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 EDITOR_WORDS = {"rome": "ROME", "knowledge_neuron": "knowledge neurons", "fine_tuning": "fine-tuning"}
 CRITERION_WORDS = {
@@ -15,7 +16,7 @@ CRITERION_WORDS = {
     "other_verb": "another verb",
     "other_distractor": "another distractor",
     "other_subject": "another subject",
-    "other_both": "another subject and distractor",
+    "other_both": "another of both",
 }
 
 
@@ -38,3 +39,9 @@ def within(value: float, low: float, high: float, form: str = ".0%") -> str:
 def listed(parts: list[str]) -> str:
     """Several things in a sentence: "a", "a and b", "a, b and c"."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def span(values: Iterable[float], form: str) -> str:
+    """From the smallest to the largest of several values, such as "0.60 to 0.71"; one where they read the same."""
+    known = sorted(values)
+    return " to ".join(dict.fromkeys(format(end, form) for end in (known[0], known[-1])))
