@@ -151,10 +151,7 @@ def _continue(
     spans = _spans(rows, edits, model)
     for step in range(steps):
         logits = model.adapter.logits(_read(model.adapter, ids, cache, spans))
-        if uniforms is None:
-            chosen = logits.argmax(-1)
-        else:
-            chosen = _sampled(logits, uniforms[:, step], choose.top)
+        chosen = logits.argmax(-1) if uniforms is None else _sampled(logits, uniforms[:, step], choose.top)
         going = []
         for place, (row, token) in enumerate(zip(rows, chosen.tolist(), strict=True)):
             if token != stop:
