@@ -149,8 +149,8 @@ def factor(matrix: Tensor) -> Tensor:
     """The Cholesky factor L, float64 (width, width), of C = L Lᵀ.
 
     C is scaled to a diagonal of ones first: neurons of different size are no reason for a loss of digits (van der
-    Sluis 1969; Demmel 1989). Raises SingularCovariance when a neuron was never active, when C is not finite, or when the
-    scaled matrix's smallest eigenvalue is not above what may be all rounding: ε/2 of `matrix`'s own dtype times its
+    Sluis 1969; Demmel 1989). Raises SingularCovariance when a neuron was never active, when C is not finite, or when
+    the scaled matrix's smallest eigenvalue is not above what may be all rounding: ε/2 of `matrix`'s own dtype times its
     Frobenius norm (what storing its numbers changes at most, by Weyl), or width · ε of float64 times its largest
     eigenvalue.
     """
