@@ -85,11 +85,8 @@ def plain(
             if draw is not None and numbers is not None:
                 best = ordered[: draw.top]
                 weights = [math.exp(scores[t] - scores[best[0]]) for t in best]
-                left = numbers[len(text) - len(prompt)] * sum(weights)
-                for token, weight in zip(best, weights, strict=True):
-                    left -= weight
-                    if left < 0:
-                        break
+                drawn = numbers[len(text) - len(prompt)] * sum(weights)
+                token = next(t for place, t in enumerate(best) if drawn < sum(weights[: place + 1]))
             if token == stop:
                 break
             text.append(token)
@@ -189,6 +186,17 @@ def test_each_edit_is_computed_once_a_step(monkeypatch: pytest.MonkeyPatch) -> N
     continue_rows(model, [[1, 2, 3]] * 6, [edits[1], (), edits[4], edits[1], edits[4], edits[1]], 3)
     assert [shape[0] for shape in calls] == [3, 2] * 3
     assert [shape[1] for shape in calls] == [3, 1, 1, 1, 1, 1]  # layer 1, and the last layer at the last token
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 13, 39, 1000])
+def test_batches_are_no_larger_than_asked(monkeypatch: pytest.MonkeyPatch, batch_tokens: int) -> None:
+    model, (prompts, edits) = a_model("gpt2"), rows_of()
+    shapes: list[tuple[int, ...]] = []
+    embed = model.adapter.embed
+    monkeypatch.setattr(model.adapter, "embed", lambda ids: shapes.append(tuple(ids.shape)) or embed(ids))
+    continue_rows(model, prompts, edits, TOKENS, batch_tokens=batch_tokens)
+    assert max(rows for rows, _ in shapes) == {1: 1, 13: 1, 39: 3, 1000: 6}[batch_tokens]
+    assert all(rows == 1 or rows * tokens <= batch_tokens for rows, tokens in shapes)
 
 
 def test_the_model_is_left_as_it_was() -> None:

@@ -175,12 +175,12 @@ def factor(matrix: Tensor) -> Tensor:
 
 
 def solve(matrix: Tensor, keys: Tensor) -> Tensor:
-    """u = C⁻¹k, float64, of keys (…, width), by Cholesky. Raises SingularCovariance as `factor` does.
+    """u = C⁻¹k, float64, of keys (…, width), on their device, by Cholesky. Raises SingularCovariance as `factor` does.
 
     All keys of a layer are best asked for at once, or by torch.cholesky_solve with one `factor`.
     """
     columns = keys.double().reshape(-1, keys.shape[-1]).T
-    return torch.cholesky_solve(columns, factor(matrix)).T.reshape(keys.shape)
+    return torch.cholesky_solve(columns, factor(matrix.to(keys.device))).T.reshape(keys.shape)
 
 
 def _pieces(tokenizer: Tokenizer, texts: Iterable[str], longest: int) -> Iterator[list[int]]:
