@@ -149,18 +149,22 @@ def factor(matrix: Tensor) -> Tensor:
     """The Cholesky factor L, float64 (width, width), of C = L Lᵀ.
 
     C is scaled to a diagonal of ones first: neurons of different size are no reason for a loss of digits (van der
-    Sluis 1969; Demmel 1989). Raises SingularCovariance when a neuron was never active, when C is not positive definite,
-    or when the scaled matrix's condition number is above 1/ε of `matrix`'s own dtype, so that its smallest eigenvalue
-    may be all rounding.
+    Sluis 1969; Demmel 1989). Raises SingularCovariance when a neuron was never active, when C is not finite, or when
+    the scaled matrix's smallest eigenvalue is not above what may be all rounding: ε/2 of `matrix`'s own dtype times its
+    Frobenius norm (what storing its numbers changes at most, by Weyl), or width · ε of float64 times its largest
+    eigenvalue.
     """
+    if not bool(matrix.isfinite().all()):
+        raise SingularCovariance(f"the covariance is not finite; {REMEDY}")
     scale = matrix.diagonal().double().clamp(min=0).sqrt()
-    if not scale.isfinite().all() or bool((scale == 0).any()):
+    if bool((scale == 0).any()):
         raise SingularCovariance(
             f"the covariance is singular: {int((scale == 0).sum())} of {len(scale)} neurons were never active; {REMEDY}"
         )
     scaled = matrix.double() / scale[:, None] / scale
     eigenvalues = torch.linalg.eigvalsh(scaled)
-    resolved = float(eigenvalues[-1]) * torch.finfo(matrix.dtype).eps
+    stored = torch.finfo(matrix.dtype).eps / 2 * float(scaled.norm())
+    resolved = max(stored, len(scale) * torch.finfo(torch.float64).eps * float(eigenvalues[-1]))
     lower, failed = torch.linalg.cholesky_ex(scaled)
     if not float(eigenvalues[0]) > resolved or int(failed):
         directions = int((eigenvalues > resolved).sum())
@@ -171,12 +175,12 @@ def factor(matrix: Tensor) -> Tensor:
 
 
 def solve(matrix: Tensor, keys: Tensor) -> Tensor:
-    """u = C⁻¹k, float64, of keys (…, width), by Cholesky. Raises SingularCovariance as `factor` does.
+    """u = C⁻¹k, float64, of keys (…, width), on their device, by Cholesky. Raises SingularCovariance as `factor` does.
 
     All keys of a layer are best asked for at once, or by torch.cholesky_solve with one `factor`.
     """
     columns = keys.double().reshape(-1, keys.shape[-1]).T
-    return torch.cholesky_solve(columns, factor(matrix)).T.reshape(keys.shape)
+    return torch.cholesky_solve(columns, factor(matrix.to(keys.device))).T.reshape(keys.shape)
 
 
 def _pieces(tokenizer: Tokenizer, texts: Iterable[str], longest: int) -> Iterator[list[int]]:

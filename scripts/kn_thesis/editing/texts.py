@@ -47,7 +47,7 @@ def dataset_texts(source: Mapping[str, Any]) -> Iterator[str]:
     except UserError:
         raise
     except Exception as error:  # the library and what it stands on have several dozen
-        raise _mistake(name, error) from error
+        raise _mistake(name, error, on_hub=not source.get("path")) from error
 
 
 def _arguments(source: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,12 +66,12 @@ def _arguments(source: Mapping[str, Any]) -> dict[str, Any]:
     return {"path": reader, "data_files": str(path)} | chosen
 
 
-def _mistake(name: str, error: Exception) -> UserError:
+def _mistake(name: str, error: Exception, on_hub: bool) -> UserError:
     """What to say of an exception of the library."""
     from datasets.exceptions import DatasetNotFoundError
 
     reason = " ".join(str(error).split())[:200] or type(error).__name__
-    if isinstance(error, DatasetNotFoundError):
+    if isinstance(error, DatasetNotFoundError | FileNotFoundError) and on_hub:
         return UserError(
             f"the hub has no data set {name}, or does not give it to you ({reason}): check the id and its revision;"
             " for a gated or private one log in with `hf auth login` or set HF_TOKEN"
