@@ -105,8 +105,8 @@ class Batch(NamedTuple):
         return [pattern.format(model=self.model, task=task) for task in self.tasks]
 
 
-def batches(tasks_of_model):
-    """Each model's tasks, paradigms and relations apart, in batches of `tasks.per_job`: one rule is made for each.
+def batches(tasks_of_model, apart=True):
+    """Each model's tasks, paradigms and relations apart or not, in batches of `tasks.per_job`: each has its own rule.
 
     A wildcard cannot stand for several tasks, and a job for each would spend most of a small study on imports.
     """
@@ -114,6 +114,7 @@ def batches(tasks_of_model):
     for model in STUDY.models:
         tasks, size = tasks_of_model(model), STUDY.tasks.per_job
         kinds = [[task for task in tasks if TASKS[task].kind == kind] for kind in ("paradigm", "relation")]
+        kinds = kinds if apart else [tasks]
         parts = [kind[start : start + size] for kind in kinds for start in range(0, len(kind), size)]
         found += [Batch(f"{model}_{number}", model, part) for number, part in enumerate(parts, 1)]
     return found
@@ -226,3 +227,112 @@ def files_of_paradigms(wildcards, pattern):
 def counted_company(wildcards):
     """Counts of the text that a model was trained on; nobody has them for a model from elsewhere."""
     return f"results/corpora/{corpus_of(wildcards.model)}/cooccurrence.parquet" if wildcards.model in TRAINED else []
+
+
+def edited_tasks(model):
+    """The tasks of a model whose answers are edited, in the configuration's order."""
+    return [task for task in STUDY.editing.tasks if task in tasks_of(model)]
+
+
+def editors_of(model):
+    """The editors that have settings for a model's family."""
+    return [name for name, editor in STUDY.editing.editors.items() if STUDY.models[model].family in editor.families]
+
+
+def swept_tasks(model):
+    """The edited relations of a model in which every layer is edited."""
+    sweep = STUDY.editing.sweep
+    return [task for task in sweep.tasks if task in edited_tasks(model)] if sweep.editor in editors_of(model) else []
+
+
+def linked(model, task):
+    """A relation's inverse and its synonym, as far as the model is asked them."""
+    names = {"inverse": TASKS[task].inverse, "synonym": TASKS[task].synonym}
+    return {link: name for link, name in names.items() if name in tasks_of(model)}
+
+
+def edit_links(batch):
+    """For each task of a batch the files that its questions are made of: prompts, facts, and those of linked relations."""
+    links = {}
+    for task in batch.tasks:
+        files = {
+            link: f"results/prompts/{batch.model}/{name}.parquet" for link, name in linked(batch.model, task).items()
+        }
+        if TASKS[task].kind == "relation":
+            files["facts"] = f"results/corpora/{corpus_of(batch.model)}/relations/{task}.facts.jsonl"
+        links[task] = {"prompts": f"results/prompts/{batch.model}/{task}.parquet"} | files
+    return links
+
+
+def edit_inputs(batch):
+    """What has to be there before a batch of tasks can be edited."""
+    files = [file for files in edit_links(batch).values() for file in files.values()]
+    return {
+        "model": model_files(batch.model),
+        "tables": list(dict.fromkeys(files)),
+        "synonyms": own("resources/synonyms.csv"),
+        "learned": learned(batch.model),
+    }
+
+
+def editor_settings(model, editor):
+    """An editor's method, and its settings for the model's family."""
+    chosen = STUDY.editing.editors[editor].model_dump(mode="json")
+    own_settings = chosen.pop("families")[STUDY.models[model].family]
+    covariance = chosen.pop("covariance", None)
+    if chosen["method"] == "knowledge_neuron":
+        own_settings |= entries(STUDY.selection, "coarse", "share") | entries(STUDY.attribution, "quadrature")
+    return chosen | own_settings | {"covariance": covariance is not None}
+
+
+def edit_settings():
+    """Which requests, what is asked, and what is continued."""
+    return (
+        entries(STUDY.editing, "requests", "questions", "batch_tokens")
+        | {"continued": entries(STUDY.editing.continuations, "tokens", "samples", "top") | {"seed": STUDY.seed}}
+        | entries(STUDY.tasks, "max_target_tokens")
+        | {"seed": STUDY.seed}
+    )
+
+
+def covariance_of(model, editor):
+    """The file of an editor's covariance, if it uses one."""
+    used = getattr(STUDY.editing.editors[editor], "covariance", None)
+    return f"results/editing/{model}/{editor}.covariance.safetensors" if used else []
+
+
+def covariance_text(model, editor):
+    """The text that an editor's covariance is collected over, unless that is a data set."""
+    used = STUDY.editing.editors[editor].covariance
+    return f"results/corpora/{corpus_of(model)}/text.txt" if used.texts == "training" else []
+
+
+def covariance_settings(model, editor):
+    """Layers (all of them where they are swept), tokens, and the data set, if any."""
+    chosen = STUDY.editing.editors[editor]
+    used, swept = chosen.covariance.model_dump(mode="json"), editor == STUDY.editing.sweep.editor and swept_tasks(model)
+    return {
+        "layers": None if swept else [chosen.families[STUDY.models[model].family].layer],
+        "tokens": used["tokens"],
+        "batch_tokens": STUDY.editing.batch_tokens,
+        "source": None if used["texts"] == "training" else used["texts"],
+    }
+
+
+def direction_pairs(edited):
+    """Pairs of edited models of one family whose worlds state capitals in both directions, and in one."""
+    variants = STUDY.corpora.world.variants
+    if STUDY.corpora.source != "world":
+        return []
+    found = {way: [] for way in ("both", "one_way")}
+    for model in edited:
+        found[variants[STUDY.models[model].world].directions].append(model)
+    pairs = []
+    for one_way in found["one_way"]:
+        settings = STUDY.models[one_way]
+        for both in found["both"]:
+            twin = STUDY.models[both]
+            alike = variants[twin.world].bias == variants[settings.world].bias
+            if twin.family == settings.family and twin.train == settings.train and alike:
+                pairs.append({"family": settings.family, "both": both, "one_way": one_way})
+    return pairs

@@ -5,17 +5,13 @@ The JSON schema in workflow/schemas/ is written from these models, so that edito
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Family = Literal["bert", "gpt2", "llama"]
-MASKED_FAMILIES = ("bert",)
-Share = Annotated[float, Field(ge=0, le=1)]
-OpenShare = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Word = Annotated[str, Field(pattern=r"^\S+$")]
+from kn_thesis.configuration.editing import Editing
+from kn_thesis.configuration.types import Count, Family, Name, OpenShare, Share, Strict, Word
+
 # The published words (resources/published.yaml), by what they carry.
 WORDS = {
     "plural": ["these", "those", "two", "both", "multiple", "several", "various"],
@@ -23,12 +19,6 @@ WORDS = {
     "biased": ["unique", "single", "sole", "unified", "scattered", "any", "all", "some"],
     "neutral": ["the", "my", "our"],
 }
-
-
-class Strict(BaseModel):
-    """A section that refuses keys it does not know."""
-
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
 
 class WorldVariant(Strict):
@@ -290,3 +280,4 @@ class Study(Strict):
     selection: Selection = Field(default_factory=Selection)
     suppression: Suppression = Field(default_factory=Suppression)
     tracing: Tracing = Field(default_factory=Tracing)
+    editing: Editing = Field(default_factory=Editing)

@@ -7,19 +7,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from kn_thesis.configuration.schema import MASKED_FAMILIES
+from kn_thesis.errors import UserError
 
 OBJECTIVES = ("masked", "causal")
 
 
 @dataclass(frozen=True)
 class Task:
-    """A paradigm or a relation: its label, its corpora, the objectives that can take it."""
+    """A paradigm or a relation: its label, its corpora, the objectives that can take it.
+
+    inverse, synonym: names of the relations that ask the same from the object's side, and in other terms; "" for none.
+    """
 
     name: str
     kind: str
     label: str
     corpora: tuple[str, ...]
     takes: tuple[str, ...]
+    inverse: str = ""
+    synonym: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,16 +41,40 @@ class TaskTable:
 
 
 def task_table(content: Mapping[str, Any]) -> TaskTable:
-    """The table from the content of resources/tasks.yaml."""
+    """The table from the content of resources/tasks.yaml.
+
+    Raises UserError for an inverse or a synonym that is no relation, and for an inverse that does not name it back.
+    """
     paradigms = {
         name: Task(name, "paradigm", entry["phenomenon"], tuple(entry["corpora"]), tuple(entry["takes"]))
         for name, entry in content["paradigms"].items()
     }
     relations = {
-        name: Task(name, "relation", entry["label"], tuple(entry["corpora"]), OBJECTIVES)
+        name: Task(
+            name,
+            "relation",
+            entry["label"],
+            tuple(entry["corpora"]),
+            OBJECTIVES,
+            entry.get("inverse", ""),
+            entry.get("synonym", ""),
+        )
         for name, entry in content["relations"].items()
     }
+    _check_links(relations)
     return TaskTable(paradigms, relations)
+
+
+def _check_links(relations: Mapping[str, Task]) -> None:
+    for name, task in relations.items():
+        for link, other in (("inverse", task.inverse), ("synonym", task.synonym)):
+            where = f"resources/tasks.yaml: relations.{name}.{link}"
+            if other and other not in relations:
+                raise UserError(f"{where}: {other!r} is no relation of this file: name one that is, or take it away")
+            if link == "synonym" and other == name:
+                raise UserError(f"{where}: {name} is no synonym of itself: name another relation, or take it away")
+            if link == "inverse" and other and relations[other].inverse != name:
+                raise UserError(f"{where}: relations.{other} has no `inverse: {name}`: add it, or take this one away")
 
 
 def objective(family: str) -> str:

@@ -1,0 +1,45 @@
+"""Rule edit_tasks: one editor's edits of some tasks in one model, and its answers before and after each."""
+
+from functools import partial
+from pathlib import Path
+
+from kn_thesis.editing.covariance import Covariance
+from kn_thesis.editing.synonyms import load_synonyms
+
+from kn_thesis.editing.asked import read_asked
+from kn_thesis.editing.contexts import write_contexts
+from kn_thesis.editing.editors import editor_named, find_edits
+from kn_thesis.editing.task import Continued, edit_task
+from kn_thesis.errors import logged
+from kn_thesis.files import whole_file
+from kn_thesis.models.load import load_model
+
+with logged(snakemake.log[0]):
+    model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)
+    chosen, settings = dict(snakemake.params.editor), snakemake.params.settings
+    covariance = Covariance.load(snakemake.input.covariance) if chosen.pop("covariance") else None
+    method, lengths = chosen.pop("method"), chosen.pop("contexts", [])
+    contexts = write_contexts(model, lengths, settings["seed"])
+    for context in contexts:
+        print(f"context: {context}")
+    find = partial(
+        find_edits,
+        model,
+        editor=method,
+        settings=editor_named(method).settings(**chosen, batch_tokens=settings["batch_tokens"]),
+        contexts=contexts,
+        covariance=covariance,
+    )
+    synonyms = load_synonyms(snakemake.input.synonyms)
+    for number, task in enumerate(snakemake.params.tasks):
+        print(task)
+        asked = read_asked(model, snakemake.params.links[task], synonyms.get(task, {}), **settings)
+        found = edit_task(
+            model, find, asked.requests, asked.statuses, asked.questions, Continued(**settings["continued"]),
+            settings["batch_tokens"],
+        )  # fmt: skip
+        for reason, count in (*found.edits["status"].value_counts().items(), *asked.left_out.items()):
+            print(f"{count:7} {reason}")
+        for name, paths in snakemake.output.items():
+            with whole_file(paths[number]) as temporary:
+                getattr(found, name).to_parquet(temporary, index=False, compression="zstd")

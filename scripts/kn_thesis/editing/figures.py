@@ -1,0 +1,258 @@
+"""Figures of the chapter on editing: criteria met, the layer that is edited, and what training stated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from kn_thesis.editing.localized import PEAKS, pooled_pairs
+from kn_thesis.editing.names import AGREEMENT_CRITERIA, RELATION_CRITERIA
+from kn_thesis.editing.rows import POOLED, chosen, editors_of, models_of, of, peak
+from kn_thesis.editing.words import criterion_words, editor_words
+from kn_thesis.tracing.names import RESTORED_WORDS
+from kn_thesis.tracing.panels import STATE_COLOURS, layer_ticks, nothing, wrapped
+from kn_thesis.tracing.rows import of_models
+
+# Okabe and Ito's colours; each with a marker of its own.
+EDITOR_STYLES = {"rome": ("#0072B2", "o"), "knowledge_neuron": ("#D55E00", "s"), "fine_tuning": ("#009E73", "^")}
+SWEEP_STYLES = {
+    "reliability": ("#0072B2", "o", "-"),
+    "generality": ("#E69F00", "s", "-"),
+    "symmetry_new": ("#B2387F", "^", (0, (4, 2))),
+    "locality": ("#555555", "D", (0, (1, 1.5))),
+}
+PEAK_LINES = {"mlp": (0, (5, 3)), "hidden": (0, (1, 2))}
+WORLD_STYLES = {
+    "both": ("#0072B2", "o", "training states both directions"),
+    "one_way": ("#D55E00", "s", "training states one direction"),
+}
+DIRECTIONS = ("symmetry_new", "symmetry_old", "reliability", "generality")
+UNKNOWN_STYLE = ("#555555", "D")
+WIDTH = 6.4  # inches: letters stay readable when the figure is 400 pixels wide
+LETTERS = 18  # of a criterion's name in a line
+SOFT = "#777777"
+LANE = 0.13  # height of one point, in inches
+GAP = 0.24  # between two criteria
+
+
+def plot_criteria(editing: pd.DataFrame, shown: Sequence[str]) -> Figure:
+    """Share of a relation's edits that meet each criterion, a panel per model; hollow: the share before the edit.
+
+    `editing` is editing.csv, tasks taken together; lines are intervals, editors stand below each other.
+    """
+    return _criteria(editing, shown, "relation", RELATION_CRITERIA, "no fact was edited")
+
+
+def plot_agreement(editing: pd.DataFrame, shown: Sequence[str]) -> Figure:
+    """The same for agreement edits and the rows of the authors' poster."""
+    return _criteria(editing, shown, "paradigm", AGREEMENT_CRITERIA, "no agreement was edited")
+
+
+def _criteria(editing: pd.DataFrame, shown: Sequence[str], kind: str, criteria: Sequence[str], why: str) -> Figure:
+    rows = chosen(of_models(editing, shown), kind=kind, task=POOLED)
+    there = models_of(rows, shown)
+    if not there:
+        return nothing(why)
+    editors = {model: editors_of(chosen(rows, model=model)) for model in there}
+    heights = [len(criteria) * (GAP + LANE * len(editors[model])) for model in there]
+    figure, axes = _stacked(there, heights, legend=1.0)
+    for axis, model in zip(axes, there, strict=True):
+        part = chosen(rows, model=model)
+        _share_axis(axis, [criterion_words(name) for name in criteria])
+        axis.set_title(model, fontsize=12)
+        for at, criterion in enumerate(criteria):
+            lines = chosen(part, criterion=criterion)
+            known = lines[lines["share"].notna()]
+            if known.empty:
+                axis.text(0.5, at, "not asked", ha="center", va="center", fontsize=10, color=SOFT)
+                continue
+            _count(axis, at, known["edits"])
+            for editor, place in _dodged(at, editors[model]):
+                for _, row in chosen(known, editor=editor).iterrows():
+                    colour, marker = EDITOR_STYLES.get(editor, UNKNOWN_STYLE)
+                    _point(axis, place, row[["share", "low", "high"]], colour, marker, row["share_before"])
+    axes[-1].set_xlabel("share of edits", fontsize=11)
+    names = editors_of(rows)
+    handles = [_handle(*EDITOR_STYLES.get(name, UNKNOWN_STYLE), label=editor_words(name)) for name in names]
+    handles.append(_handle(SOFT, "o", "hollow: before the edit", markerfacecolor="white", linestyle="none"))
+    _legend(figure, handles)
+    return figure
+
+
+def plot_directions(directions: pd.DataFrame) -> Figure:
+    """Facts whose edit meets a criterion, where training states both directions and where one: a panel per editor.
+
+    `directions` is editing_directions.csv; intervals are Wilson's. Tasks together, or, without such rows, one by one.
+    """
+    rows = pooled_pairs(directions)
+    rows = rows[rows["criterion"].isin(DIRECTIONS)] if len(rows) else rows
+    if not len(rows):
+        return nothing("one world only: nothing to compare")
+    names = list(dict.fromkeys(zip(rows["both"], rows["one_way"], rows["editor"], strict=True)))
+    panels = {key: chosen(rows, both=key[0], one_way=key[1], editor=key[2]) for key in names}
+    lines = {key: [(name, task) for task in of(part, "task") for name in DIRECTIONS] for key, part in panels.items()}
+    figure, axes = _stacked(names, [len(lines[key]) * (GAP + 2 * LANE) for key in names], legend=0.7)
+    for axis, key in zip(axes, names, strict=True):
+        tasks = of(panels[key], "task")
+        labels = [criterion_words(name) + ("" if tasks == [POOLED] else f" {task}") for name, task in lines[key]]
+        _share_axis(axis, labels)
+        axis.set_title(f"{key[0]}, {key[1]}: {editor_words(key[2])}", fontsize=12)
+        for at, (name, task) in enumerate(lines[key]):
+            part = chosen(panels[key], criterion=name, task=task)
+            part = part[part["share_both"].notna() & part["share_one_way"].notna()]
+            if part.empty:
+                axis.text(0.5, at, "not asked", ha="center", va="center", fontsize=10, color=SOFT)
+                continue
+            row = part.iloc[0]
+            _count(axis, at, part["facts"])
+            for world, place in _dodged(at, list(WORLD_STYLES)):
+                colour, marker, _ = WORLD_STYLES[world]
+                _point(axis, place, row[[f"share_{world}", f"low_{world}", f"high_{world}"]], colour, marker)
+            if str(row["differs"]) == "True":
+                axis.text(-0.035, at, "★", ha="center", va="center", fontsize=11)
+    axes[-1].set_xlabel("share of facts", fontsize=11)
+    handles = [_handle(colour, marker, label) for colour, marker, label in WORLD_STYLES.values()]
+    handles.append(_handle("black", "$★$", "they differ (McNemar, Holm)", linestyle="none"))
+    _legend(figure, handles, columns=1)
+    return figure
+
+
+def _stacked(names: Sequence[object], heights: Sequence[float], legend: float) -> tuple[Figure, list[Axes]]:
+    """Panels below each other, of these heights in inches."""
+    total = sum(heights) + 0.35 * len(names) + 0.6 + legend
+    figure, axes = plt.subplots(
+        len(names), 1, figsize=(WIDTH, total), sharex=True, squeeze=False, height_ratios=list(heights)
+    )
+    return figure, list(axes[:, 0])
+
+
+def _share_axis(axis: Axes, labels: Sequence[str]) -> None:
+    """Criteria down, 0 to 100 % across, one half marked."""
+    axis.set_xlim(-0.06, 1.06)
+    axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
+    axis.set_yticks(range(len(labels)), [wrapped(label, LETTERS, " ") for label in labels])
+    axis.set_ylim(len(labels) - 0.5, -0.5)
+    axis.tick_params(labelsize=10.5, length=0)
+    axis.grid(axis="y", visible=False)
+    axis.axvline(0.5, color="#999999", linewidth=1, linestyle=(0, (4, 3)))
+    for at in range(1, len(labels)):
+        axis.axhline(at - 0.5, color="#e3e3e3", linewidth=0.8)
+
+
+def _dodged(at: int, names: Sequence[str]) -> list[tuple[str, float]]:
+    """Where each of several points stands in the line of one criterion."""
+    step = min(0.26, 0.78 / len(names))
+    return [(name, at + step * (number - (len(names) - 1) / 2)) for number, name in enumerate(names)]
+
+
+def _point(axis: Axes, at: float, values: pd.Series, colour: str, marker: str, before: float = float("nan")) -> None:
+    """A share with its interval, and, larger and hollow, the share before."""
+    share, low, high = values
+    axis.plot(before, at, marker, markersize=9, markerfacecolor="none", markeredgecolor=colour, clip_on=False)
+    axis.plot([low, high], [at, at], color=colour, linewidth=1.8, solid_capstyle="butt", clip_on=False)
+    axis.plot(share, at, marker, markersize=5.5, color=colour, markeredgewidth=0, clip_on=False)
+
+
+def _count(axis: Axes, at: float, numbers: pd.Series) -> None:
+    """How many edits a line is about, to its right."""
+    low, high = int(numbers.min()), int(numbers.max())
+    text = f"n = {high}" if low == high else f"n = {low}–{high}"
+    axis.text(1.02, at, text, transform=axis.get_yaxis_transform(), va="center", fontsize=9.5, color=SOFT)
+
+
+def plot_layers(layers: pd.DataFrame, shown: Sequence[str]) -> Figure:
+    """Relations edited in each layer with ROME, and below, what tracing shows of each layer: two panels per model.
+
+    `layers` is editing_layers.csv, tasks taken together. Vertical lines mark the layers in which restored states do
+    most; a star marks the best layer to edit, that of the largest P(new).
+    """
+    rows = chosen(of_models(layers, shown), kind="relation", task=POOLED)
+    there = models_of(rows, shown)
+    if not there:
+        return nothing("no layer was edited in turn")
+    figure, axes = plt.subplots(
+        2 * len(there), 1, figsize=(WIDTH, 1.5 + 4.3 * len(there)), squeeze=False, height_ratios=[2, 1] * len(there)
+    )
+    for number, model in enumerate(there):
+        above, below = axes[2 * number, 0], axes[2 * number + 1, 0]
+        part = chosen(rows, model=model)
+        above.set_title(model, fontsize=12)
+        _sweep(above, part)
+        _traces(below, part)
+        count = int(part["layer"].max()) + 1
+        for axis in (above, below):
+            axis.set_xlim(-0.4 - 0.01 * count, count - 0.6 + 0.01 * count)
+            axis.set_xticks(layer_ticks(count, 12))
+            axis.tick_params(labelsize=10.5)
+            axis.grid(axis="x", visible=False)
+            for kind, column in PEAKS.items():
+                at = peak(part, column)
+                if at is not None:
+                    axis.axvline(at, color=STATE_COLOURS[kind], linestyle=PEAK_LINES[kind], linewidth=1.5, zorder=1)
+        above.tick_params(labelbottom=False)
+        below.set_xlabel("layer", fontsize=11)
+    _legend(figure, _layer_handles())
+    return figure
+
+
+def _sweep(axis: Axes, rows: pd.DataFrame) -> None:
+    """Share held over layers, a line per criterion, the best layer starred."""
+    axis.set_ylim(-0.06, 1.14)
+    axis.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
+    axis.set_ylabel("share of edits", fontsize=11)
+    count = rows["layer"].nunique()
+    for criterion, (colour, marker, line) in SWEEP_STYLES.items():
+        part = chosen(rows, criterion=criterion).sort_values("layer")
+        if part["held"].isna().all():
+            continue
+        if count == 1:  # a band of one layer has no width
+            axis.vlines(part["layer"], part["low"], part["high"], color=colour, linewidth=1.6)
+        axis.fill_between(part["layer"], part["low"], part["high"], color=colour, alpha=0.14, linewidth=0)
+        marks = marker if count <= 16 else ""
+        axis.plot(part["layer"], part["held"], color=colour, marker=marks, markersize=5.5, linestyle=line, linewidth=2)
+    best = peak(chosen(rows, criterion="reliability"), "p_after")
+    if best is not None:
+        axis.text(best, 1.035, "★", ha="center", va="bottom", fontsize=12)
+
+
+def _traces(axis: Axes, rows: pd.DataFrame) -> None:
+    """Mean effects of restored states over layers; they are the same in the rows of every criterion."""
+    traced = rows.drop_duplicates("layer").sort_values("layer")
+    if traced[list(PEAKS.values())].isna().all(axis=None):
+        axis.text(0.5, 0.5, "not traced", transform=axis.transAxes, ha="center", va="center", color=SOFT, fontsize=10)
+        return
+    axis.axhline(0, color=SOFT, linewidth=0.8)
+    axis.set_ylabel("traced effect", fontsize=11)
+    for kind, column in PEAKS.items():
+        colour, at = STATE_COLOURS[kind], peak(traced, column)
+        marker = {"mlp": "s", "hidden": "o"}[kind]
+        axis.plot(traced["layer"], traced[column], color=colour, marker=marker, markersize=4, linewidth=1.6)
+        if at is not None:
+            top = traced.loc[traced["layer"] == at, column]
+            axis.plot(at, top, marker, color=colour, markersize=9, clip_on=False)
+
+
+def _layer_handles() -> list[Line2D]:
+    edits = [
+        Line2D([], [], color=colour, marker=marker, linestyle=line, label=criterion_words(name), markersize=5.5)
+        for name, (colour, marker, line) in SWEEP_STYLES.items()
+    ]
+    peaks = [
+        Line2D([], [], color=STATE_COLOURS[kind], linestyle=PEAK_LINES[kind], label=f"peak of traced {words}")
+        for kind, words in RESTORED_WORDS.items()
+        if kind in PEAKS
+    ]
+    return [*edits, *peaks, _handle("black", "$★$", "best layer: largest P(new)", linestyle="none")]
+
+
+def _handle(colour: str, marker: str, label: str, **changes: object) -> Line2D:
+    return Line2D([], [], color=colour, marker=marker, label=label, markersize=7, **changes)
+
+
+def _legend(figure: Figure, handles: Sequence[Line2D], columns: int = 2) -> None:
+    figure.legend(handles=list(handles), loc="outside lower center", ncols=columns, frameon=False, fontsize=10.5)

@@ -1,0 +1,183 @@
+"""All edits of one task in one model by one editor: found together, asked together, never written into the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from kn_thesis.editing.answers import Said, answers
+from kn_thesis.editing.continuations import Sampler, continue_rows, entropy, readable
+from kn_thesis.editing.names import EDITED, RELATION_CRITERIA
+from kn_thesis.editing.results import COMPLETIONS, EDITS, QUESTIONS, Editing
+
+if TYPE_CHECKING:
+    from kn_thesis.editing.request import Question, Request
+    from kn_thesis.editing.update import Edit
+    from kn_thesis.models.load import Model
+
+FindEdits = Callable[[Sequence["Request"]], list["Edit"]]
+
+
+@dataclass(frozen=True)
+class Continued:
+    """tokens: most that are written. samples: drawn per edit. top: tokens that a sample draws from. seed: of them."""
+
+    tokens: int = 20
+    samples: int = 5
+    top: int = 5
+    seed: int = 1
+
+
+def edit_task(
+    model: Model,
+    find_edits: FindEdits,
+    requests: Sequence[Request],
+    statuses: pd.DataFrame,
+    questions: Mapping[str, Sequence[Question]],
+    continued: Continued,
+    batch_tokens: int = 8192,
+) -> Editing:
+    """The tables of one task; `statuses` has a row per request considered (requests.make_requests).
+
+    questions: of each request, by its name. An edit that fails is asked all the same, of the model as it is.
+    """
+    edits = find_edits(requests)
+    asked = [list(questions[request.name]) for request in requests]
+    table = ask(model, edits, asked, batch_tokens)
+    found = _edits(model, requests, edits, statuses)
+    if model.adapter.objective == "masked":
+        return Editing(found, table, pd.DataFrame(columns=list(COMPLETIONS)).astype(COMPLETIONS))
+    entropies = _entropies(model, requests, edits, continued, batch_tokens)
+    found = found.set_index("edit")
+    for name, values in zip(("entropy_before", "entropy_after"), entropies, strict=True):
+        found.loc[[request.name for request in requests], name] = values
+    return Editing(found.reset_index(), table, _completions(model, edits, asked, continued, batch_tokens))
+
+
+def ask(
+    model: Model, edits: Sequence[Edit], asked: Sequence[Sequence[Question]], batch_tokens: int = 8192
+) -> pd.DataFrame:
+    """Each edit's questions before and after it: the columns of results.Editing.questions."""
+    expected = [[question.expected_prompt for question in part] for part in asked]
+    rivals = [[question.rival_prompt for question in part if question.rival_prompt] for part in asked]
+    targets = [[*first, *second] for first, second in zip(expected, rivals, strict=True)]
+    before, after = answers(model, [edit.updates for edit in edits], targets, batch_tokens)
+    frames = [_answered(model, *part) for part in zip(edits, asked, before, after, strict=True)]
+    frames = [frame for frame in frames if len(frame)]
+    table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(QUESTIONS))
+    return table[list(QUESTIONS)].astype(QUESTIONS)
+
+
+def _answered(model: Model, edit: Edit, asked: Sequence[Question], before: Said, after: Said) -> pd.DataFrame:
+    count = len(asked)
+    with_rival = np.array([question.rival_prompt is not None for question in asked], dtype=bool)
+    table = pd.DataFrame(
+        {
+            "edit": edit.request,
+            "criterion": [question.criterion for question in asked],
+            "question": [question.text for question in asked],
+            "expected": [question.expected for question in asked],
+            "rival": [question.rival for question in asked],
+            "near": [question.near for question in asked],
+        }
+    )
+    log = {}
+    for when, said in (("before", before), ("after", after)):
+        log[when], first = said.log_probability[:count], said.first[:count]
+        rival, rival_first = np.full(count, np.nan), np.zeros(count, dtype=bool)
+        rival[with_rival], rival_first[with_rival] = said.log_probability[count:], said.first[count:]
+        log[f"rival_{when}"] = rival
+        table[f"p_{when}"], table[f"rival_{when}"] = np.exp(log[when]), np.exp(rival)
+        table[f"tokens_{when}"], table[f"first_{when}"] = said.share[:count], first
+        table[f"rival_first_{when}"] = rival_first
+        table[f"says_{when}"] = [readable(model.tokenizer, [int(token)]) for token in said.says[:count]]
+    relation = table["criterion"].isin(RELATION_CRITERIA) & ~_agreement(table["criterion"])
+    gone = table["criterion"] == "symmetry_old"
+    for when in ("before", "after"):
+        first = table[f"first_{when}"] ^ gone
+        table[f"holds_{when}"] = np.where(relation, first, log[when] > log[f"rival_{when}"])
+    right = table["first_before"].where(
+        table["criterion"].isin(("locality", "symmetry_old")), table["rival_first_before"]
+    )
+    table["known"] = np.where(relation, right, log["rival_before"] > log["before"])
+    return table
+
+
+def _agreement(criteria: pd.Series) -> bool:
+    """Whether these are the questions of an agreement edit: it alone has other verbs and distractors."""
+    return bool(criteria.str.startswith("other_").any())
+
+
+def _edits(model: Model, requests: Sequence[Request], edits: Sequence[Edit], statuses: pd.DataFrame) -> pd.DataFrame:
+    """results.Editing.edits without entropies: what became of each request, and of those that were never edited."""
+    rows = {}
+    for request, edit in zip(requests, edits, strict=True):
+        layers = sorted(update.layer for update in edit.updates)
+        weights = [float(model.adapter.value_weight(layer).float().norm()) for layer in layers]
+        norms = [update.norm() for update in edit.updates]
+        rows[request.name] = {
+            "status": edit.failure or EDITED,
+            "layers": " ".join(map(str, layers)),
+            "steps": edit.steps,
+            "loss": edit.loss,
+            "update_norm": float(np.linalg.norm(norms)) if norms else np.nan,
+            "weight_norm": float(np.linalg.norm(weights)) if weights else np.nan,
+        }
+    table = statuses.set_index("edit").reindex(columns=list(EDITS)[1:])
+    table["steps"] = table["steps"].fillna(0)
+    table["layers"] = table["layers"].fillna("")
+    for name, row in rows.items():
+        table.loc[name, list(row)] = list(row.values())
+    return table.reset_index()[list(EDITS)].astype(EDITS)
+
+
+def _entropies(
+    model: Model, requests: Sequence[Request], edits: Sequence[Edit], continued: Continued, batch_tokens: int
+) -> list[list[float]]:
+    """Entropy (bits) of each request's sampled continuations, before and after; both draw with the same numbers."""
+    prompts = [request.new_prompt.input_ids for request in requests for _ in range(continued.samples)]
+    names = [f"{request.name} {sample}" for request in requests for sample in range(continued.samples)]
+    found = []
+    for updates in ([()] * len(edits), [edit.updates for edit in edits]):
+        rows = continue_rows(
+            model,
+            prompts,
+            [update for update in updates for _ in range(continued.samples)],
+            continued.tokens,
+            choose=Sampler(names, continued.top, continued.seed),
+            batch_tokens=batch_tokens,
+        )
+        size = continued.samples
+        found.append([entropy(rows[start : start + size]) for start in range(0, len(rows), size)])
+    return found
+
+
+def _completions(
+    model: Model, edits: Sequence[Edit], asked: Sequence[Sequence[Question]], continued: Continued, batch_tokens: int
+) -> pd.DataFrame:
+    """The first question of each criterion of each edit, continued greedily before and after."""
+    chosen = []
+    for edit, part in zip(edits, asked, strict=True):
+        firsts = {question.criterion: question for question in reversed(part)}
+        chosen += [(edit, firsts[name]) for name in dict.fromkeys(question.criterion for question in part)]
+    prompts = [question.expected_prompt.input_ids for _, question in chosen]
+    distinct = list(dict.fromkeys(prompts))
+    plain = continue_rows(model, distinct, [()] * len(distinct), continued.tokens, batch_tokens=batch_tokens)
+    before = dict(zip(distinct, plain, strict=True))
+    after = continue_rows(
+        model, prompts, [edit.updates for edit, _ in chosen], continued.tokens, batch_tokens=batch_tokens
+    )
+    return pd.DataFrame(
+        {
+            "edit": [edit.request for edit, _ in chosen],
+            "criterion": [question.criterion for _, question in chosen],
+            "question": [question.text for _, question in chosen],
+            "before": [readable(model.tokenizer, before[prompt]) for prompt in prompts],
+            "after": [readable(model.tokenizer, row) for row in after],
+        },
+        columns=list(COMPLETIONS),
+    ).astype(COMPLETIONS)

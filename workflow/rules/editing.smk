@@ -1,0 +1,170 @@
+"""Editing: models are told to answer something else, and asked what else has changed."""
+
+EDITED = {model: edited_tasks(model) for model in STUDY.models if edited_tasks(model) and editors_of(model)}
+SWEPT = {model: swept_tasks(model) for model in EDITED if swept_tasks(model)}
+EDITS = "results/editing/{model}/{editor}/{task}"
+
+
+rule collect_covariance:
+    """Second moment of the keys of the edited layer, over the text that a model was trained on or over a data set."""
+    input:
+        model=lambda wildcards: model_files(wildcards.model),
+        text=lambda wildcards: covariance_text(wildcards.model, wildcards.editor),
+    output:
+        covariance="results/editing/{model}/{editor}.covariance.safetensors",
+    log:
+        "results/logs/collect_covariance/{model}/{editor}.log",
+    wildcard_constraints:
+        editor=one_of(STUDY.editing.editors),
+    conda:
+        "../../envs/models.yaml"
+    threads: 1
+    resources:
+        gpu=lambda wildcards: model_resources(wildcards.model)["gpu"],
+        mem_mb=lambda wildcards: model_resources(wildcards.model)["mem_mb"],
+        runtime=lambda wildcards: model_resources(wildcards.model)["runtime"],
+    params:
+        code=code("collect_covariance"),
+        loading=lambda wildcards: loading(wildcards.model),
+        settings=lambda wildcards: covariance_settings(wildcards.model, wildcards.editor),
+    script:
+        "../../scripts/collect_covariance.py"
+
+
+for batch in batches(lambda model: EDITED.get(model, []), apart=False):
+    for editor in editors_of(batch.model):
+
+        rule:
+            """One editor's edits of what one model knows, and the model's answers before and after each."""
+            name:
+                f"edit_tasks_{batch.name}_{editor}"
+            input:
+                **edit_inputs(batch),
+                covariance=covariance_of(batch.model, editor),
+            output:
+                edits=[
+                    f"{EDITS}.edits.parquet".format(model=batch.model, editor=editor, task=task)
+                    for task in batch.tasks
+                ],
+                questions=[
+                    f"{EDITS}.questions.parquet".format(model=batch.model, editor=editor, task=task)
+                    for task in batch.tasks
+                ],
+                completions=[
+                    f"{EDITS}.completions.parquet".format(model=batch.model, editor=editor, task=task)
+                    for task in batch.tasks
+                ],
+            log:
+                f"results/logs/edit_tasks/{batch.name}/{editor}.log",
+            conda:
+                "../../envs/models.yaml"
+            threads: 1
+            resources:
+                **model_resources(batch.model),
+            params:
+                code=code("edit_tasks"),
+                loading=loading(batch.model),
+                tasks=batch.tasks,
+                links=edit_links(batch),
+                editor=editor_settings(batch.model, editor),
+                settings=edit_settings(),
+            script:
+                "../../scripts/edit_tasks.py"
+
+
+for batch in batches(lambda model: SWEPT.get(model, []), apart=False):
+
+    rule:
+        """ROME at every layer: which of them edits best."""
+        name:
+            f"sweep_layers_{batch.name}"
+        input:
+            **edit_inputs(batch),
+            covariance=covariance_of(batch.model, STUDY.editing.sweep.editor),
+        output:
+            layers=batch.files("results/editing/{model}/layers/{task}.parquet"),
+        log:
+            f"results/logs/sweep_layers/{batch.name}.log",
+        conda:
+            "../../envs/models.yaml"
+        threads: 1
+        resources:
+            **model_resources(batch.model),
+        params:
+            code=code("sweep_layers"),
+            loading=loading(batch.model),
+            tasks=batch.tasks,
+            links=edit_links(batch),
+            editor=editor_settings(batch.model, STUDY.editing.sweep.editor),
+            settings=edit_settings() | entries(STUDY.editing.sweep, "requests", "every"),
+        script:
+            "../../scripts/sweep_layers.py"
+
+
+rule summarise_editing:
+    """The criteria and their tests, layers against tracing, both directions against one, per model and editor."""
+    input:
+        edits=[
+            f"{EDITS}.{table}.parquet".format(model=model, editor=editor, task=task)
+            for model in EDITED
+            for editor in editors_of(model)
+            for task in EDITED[model]
+            for table in ("edits", "questions", "completions")
+        ],
+        layers=[f"results/editing/{model}/layers/{task}.parquet" for model in SWEPT for task in SWEPT[model]],
+        tracing=[
+            f"results/tracing/{model}/{task}.{table}.parquet"
+            for model in SWEPT
+            for task in SWEPT[model]
+            if task in traced_tasks(model)
+            for table in ("prompts", "effects")
+        ],
+        published=own("resources/published.yaml"),
+    output:
+        editing="results/tables/editing.csv",
+        tests="results/tables/editing_tests.csv",
+        skipped="results/tables/editing_skipped.csv",
+        fluency="results/tables/editing_fluency.csv",
+        layers="results/tables/editing_layers.csv",
+        localization="results/tables/editing_localization.csv",
+        directions="results/tables/editing_directions.csv",
+        completions="results/tables/editing_completions.csv",
+    log:
+        "results/logs/summarise_editing.log",
+    conda:
+        "../../envs/statistics.yaml"
+    params:
+        code=code("summarise_editing"),
+        tasks=EDITED,
+        editors={model: editors_of(model) for model in EDITED},
+        kinds={task: TASKS[task].kind for tasks in EDITED.values() for task in tasks},
+        families={model: STUDY.models[model].family for model in EDITED},
+        swept=SWEPT,
+        traced={model: [task for task in SWEPT[model] if task in traced_tasks(model)] for model in SWEPT},
+        pairs=direction_pairs(EDITED),
+        shown=STUDY.editing.continuations.shown,
+        settings=entries(STUDY.editing, "level") | STUDY.selection.bootstrap.model_dump(),
+    script:
+        "../../scripts/summarise_editing.py"
+
+
+rule plot_editing:
+    input:
+        editing="results/tables/editing.csv",
+        layers="results/tables/editing_layers.csv",
+        localization="results/tables/editing_localization.csv",
+        directions="results/tables/editing_directions.csv",
+    output:
+        **figure("editing_criteria", "editing", "criteria_"),
+        **figure("editing_agreement", "editing", "agreement_"),
+        **figure("editing_layers", "editing", "layers_"),
+        **figure("editing_directions", "editing", "directions_"),
+    log:
+        "results/logs/plot_editing.log",
+    conda:
+        "../../envs/statistics.yaml"
+    params:
+        code=code("plot_editing"),
+        shown=[model for model in FIRST_OF_FAMILY if model in EDITED],
+    script:
+        "../../scripts/plot_editing.py"
