@@ -66,21 +66,12 @@ def bench(family: str, quick: bool, rows: list[dict[str, object]]) -> list[str]:
     print(f" of 10 to 22 tokens, {about['questions']} questions", flush=True)
     ours(model, requests[:1], questions[:1], contexts[:1], settings)  # the first call is slower
     plain = [plainly(model, *pair, contexts, settings) for pair in list(zip(requests, questions, strict=True))[:SOME]]
-    runs = [ours(model, requests, questions, contexts, settings) for _ in range(1 if quick else 2)]
-    # Other work on the machine only adds to either.
-    fastest = min(runs, key=lambda run: run.editing + run.asking)
-    each = min(plain, key=lambda run: run.editing + run.asking)
-    speed = {}
-    for name, run, edits in (("plain", each, 1), ("ours", fastest, REQUESTS)):
-        seconds = run.editing + run.asking
-        speed[name] = edits / seconds
-        row = {"algorithm": name, "edits": edits, "seconds": f"{seconds:.4g}", "peak_mib": round(run.peak)}
-        row |= {"seconds_editing": f"{run.editing:.4g}", "seconds_asking": f"{run.asking:.4g}"}
-        rows.append(about | row | {"edits_per_second": f"{speed[name]:.4g}"})
-        print(f"  {name}: {speed[name]:.3g} edits a second; of {edits}: {run.editing:.1f} s editing, ", end="")
-        print(f"{run.asking:.1f} s asking; peak {run.peak:.0f} MiB", flush=True)
-    value = max(off_value(run, edit) for run, edit in zip(plain, fastest.edits, strict=False))
-    log = max(float(np.abs(a - b.found).max()) for a, b in zip(fastest.found, plain, strict=False))
+    # Other work on the machine only adds to either: the fastest counts.
+    speed = {"plain": told("plain", plain, 1, about, rows)}
+    runs = [ours(model, requests, questions, contexts, settings)]
+    speed["ours"] = told("ours", runs, REQUESTS, about, rows)
+    value = max(off_value(run, edit) for run, edit in zip(plain, runs[0].edits, strict=False))
+    log = max(float(np.abs(a - b.found).max()) for a, b in zip(runs[0].found, plain, strict=False))
     moved = max(float(np.abs(np.subtract(*run.found)).max()) for run in plain)
     ratio, bound = speed["ours"] / speed["plain"], None if quick else BOUNDS.get(family)
     for measure, number in (("speed-up", ratio), ("v*", value), ("answers", log), ("largest change", moved)):
@@ -99,6 +90,20 @@ def bench(family: str, quick: bool, rows: list[dict[str, object]]) -> list[str]:
     if not log <= LOGARITHMS:
         missed.append(f"{family}'s answers differ from the plain algorithm's by {log:.1e} nats")
     return missed
+
+
+def told(
+    algorithm: str, runs: list[SimpleNamespace], edits: int, about: dict[str, object], rows: list[dict[str, object]]
+) -> float:
+    """Edits per second in the fastest of several runs, printed and appended to `rows`."""
+    run = min(runs, key=lambda run: run.editing + run.asking)
+    seconds = run.editing + run.asking
+    row = {"algorithm": algorithm, "edits": edits, "seconds": f"{seconds:.4g}", "peak_mib": round(run.peak)}
+    row |= {"seconds_editing": f"{run.editing:.4g}", "seconds_asking": f"{run.asking:.4g}"}
+    rows.append(about | row | {"edits_per_second": f"{edits / seconds:.4g}"})
+    print(f"  {algorithm}: {edits / seconds:.3g} edits a second; of {edits}: {run.editing:.1f} s editing, ", end="")
+    print(f"{run.asking:.1f} s asking; peak {run.peak:.0f} MiB", flush=True)
+    return edits / seconds
 
 
 def ours(
