@@ -47,6 +47,19 @@ def value_weight(module: Any, family: str, layer: int) -> Tensor:
     return weight.T if family == "gpt2" else weight
 
 
+def read(module: Any, value: Any, prompt: Prompt) -> tuple[Tensor, Tensor]:
+    """What goes into the value module (width,) and comes out of it (hidden,) at the subject's token."""
+    ids, token = prompt
+    kept: list[tuple[Tensor, Tensor]] = []
+
+    def keep(_: Any, inputs: Any, output: Tensor) -> None:
+        kept.append((inputs[0][0, token].clone(), output[0, token].clone()))
+
+    with _hooked(value, keep), torch.no_grad():
+        module(torch.tensor([list(ids)]))
+    return kept[0]
+
+
 def rome(
     module: Any,
     family: str,
@@ -69,7 +82,7 @@ def rome(
     second_moment: C (width, width); without it the change goes along k* itself.
     """
     value = value_module(module, family, layer)
-    found = [_read(module, value, prompt) for prompt in contexts]
+    found = [read(module, value, prompt) for prompt in contexts]
     (k, v0), k_star = found[0], torch.stack([neurons.double() for neurons, _ in found]).mean(dim=0)
 
     with torch.no_grad():
@@ -231,19 +244,6 @@ def evaluate(
             row |= {f"rival_first_{when}": rival_first, f"says_{when}": says}
         rows.append(row)
     return rows
-
-
-def _read(module: Any, value: Any, prompt: Prompt) -> tuple[Tensor, Tensor]:
-    """What goes into the value module (width,) and comes out of it (hidden,) at the subject's token."""
-    ids, token = prompt
-    kept: list[tuple[Tensor, Tensor]] = []
-
-    def keep(_: Any, inputs: Any, output: Tensor) -> None:
-        kept.append((inputs[0][0, token].clone(), output[0, token].clone()))
-
-    with _hooked(value, keep), torch.no_grad():
-        module(torch.tensor([list(ids)]))
-    return kept[0]
 
 
 def _nll(module: Any, ids: Sequence[int], target: Sequence[int]) -> Tensor:
