@@ -29,6 +29,10 @@ FAMILIES = ("gpt2", "llama")
 CONTEXTS = ("The king helped.", "A woman near the old vases admires Sardinia.")
 LAYER = 1
 ROME = rome.Settings(steps=6, learning_rate=0.3, layer=LAYER, stop=0.0)
+PLAIN: dict[str, Any] = {
+    **{name: getattr(ROME, name) for name in ("steps", "learning_rate", "weight_decay", "clamp", "kl", "layer")},
+    "stop_loss": ROME.stop,
+}
 TUNING = fine_tuning.Settings(layer=LAYER, steps=6, learning_rate=0.02, norm=0.05, stop=0.0)
 
 
@@ -70,27 +74,14 @@ def texts_of(model: Model, request: Request, contexts: Sequence[str]) -> tuple[l
 
 
 def plain_rome(model: Model, request: Request, contexts: Sequence[str], c: Tensor | None) -> plain.Rome:
-    settings = {
-        name: getattr(ROME, name) for name in ("steps", "learning_rate", "weight_decay", "clamp", "kl", "layer")
-    }
     prompts, kept = texts_of(model, request, contexts)
     target = request.new_prompt.target_ids
-    return plain.rome(model.module, model.adapter.family, prompts, target, kept, c, **settings, stop_loss=ROME.stop)
+    return plain.rome(model.module, model.adapter.family, prompts, target, kept, c, **PLAIN)
 
 
 def near(found: Tensor, expected: Tensor, bound: float = 1e-8) -> bool:
     assert found.shape == expected.shape
     return bool((found - expected).norm() <= bound * expected.norm() > 0)
-
-
-def weights_of(model: Model) -> dict[str, Tensor]:
-    return {name: weight.clone() for name, weight in model.module.state_dict().items()}
-
-
-def same(model: Model, before: dict[str, Tensor]) -> bool:
-    """Bit for bit."""
-    now = model.module.state_dict()
-    return all(torch.equal(now[name].view(torch.uint8), weight.view(torch.uint8)) for name, weight in before.items())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -132,20 +123,10 @@ def test_rome_at_the_last_token(models: dict[str, Model], family: str) -> None:
     request = requests_for(model)[4]
     assert request.subject_token < len(request.new_prompt.input_ids) - 1
     [found] = rome.find_edits(model, [request], replace(ROME, token="last"), contexts=CONTEXTS)
-    prompts, kept = ((ids, len(ids) - 1) for ids, _ in texts_of(model, request, CONTEXTS)[0]), None
-    kept = texts_of(model, request, ())[1][0]
-    settings = {
-        name: getattr(ROME, name) for name in ("steps", "learning_rate", "weight_decay", "clamp", "kl", "layer")
-    }
-    expected = plain.rome(
-        model.module,
-        family,
-        list(prompts),
-        request.new_prompt.target_ids,
-        (kept, len(kept) - 1),
-        **settings,
-        stop_loss=0.0,
-    )
+    prompts, (kept, _) = texts_of(model, request, CONTEXTS)
+    last = [(ids, len(ids) - 1) for ids, _ in prompts]
+    target = request.new_prompt.target_ids
+    expected = plain.rome(model.module, family, last, target, (kept, len(kept) - 1), **PLAIN)
     assert near(found.updates[0].matrix(), expected.delta)
 
 
@@ -302,3 +283,10 @@ def test_own_neurons_by_hand() -> None:
     assert own(0.99) == own(0.34) and own(1.0) == rows
     # Of requests that have none the others are more.
     assert own(0.3, 11) == rows and own(0.29, 11) == own(0.34)
+
+
+@pytest.mark.xfail(strict=True, reason="0.29 · 100 is a little less than 29: compared without a tolerance")
+def test_a_share_of_other_facts_does_not_hang_on_a_last_bit() -> None:
+    selected = pd.DataFrame({"group": map(str, range(30)), "layer": 0, "neuron": 5})
+    assert len(knowledge_neuron.own_neurons(selected, 101, 0.29)) == 30
+    assert not len(knowledge_neuron.own_neurons(selected, 101, 0.28))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -69,7 +69,7 @@ def test_editors_have_names() -> None:
     for name, module in (("rome", rome), ("knowledge_neuron", knowledge_neuron), ("fine_tuning", fine_tuning)):
         assert editor_named(name).settings is module.Settings and editor_named(name).find is module.find_edits
     for call in (editor_named, lambda name: settings_of(name, 9), lambda name: find_edits(None, [], name)):
-        with pytest.raises(UserError, match="unknown editor 'mend'.*rome, knowledge_neuron, fine_tuning"):
+        with pytest.raises(UserError, match=r"unknown editor 'mend'.*rome, knowledge_neuron, fine_tuning"):
             call("mend")
 
 
@@ -77,9 +77,6 @@ def test_settings_have_the_batch_where_there_is_one() -> None:
     assert settings_of("rome", 77, layer=3, kl=1.0) == rome.Settings(layer=3, kl=1.0, batch_tokens=77)
     assert settings_of("knowledge_neuron", 78, new=2.0) == knowledge_neuron.Settings(new=2.0, batch_tokens=78)
     assert settings_of("fine_tuning", 79, norm=1.0) == fine_tuning.Settings(norm=1.0)
-    for name in EDITORS:  # each can be made of nothing
-        assert {field.name for field in fields(settings_of(name, 1))} > {"batch_tokens"} - {"batch_tokens"}
-        assert editor_named(name).settings() == editor_named(name).settings()
     with pytest.raises(TypeError):
         settings_of("fine_tuning", 1, kl=3.0)
 
@@ -173,9 +170,8 @@ def test_weights_come_back_bit_for_bit(family: str, dtype: torch.dtype) -> None:
     with applied(model.adapter, updates):
         assert len(changed(model.module, before)) == 3
         expected = before_of(before, model.module, family, 1).double() + updates[2].matrix()
-        assert torch.equal(
-            value_weight(model.module, family, 1), expected.to(value_weight(model.module, family, 1).dtype)
-        ) or ((value_weight(model.module, family, 1).double() - expected).norm() < 1e-2 * expected.norm())
+        now = value_weight(model.module, family, 1).double()
+        assert (now - expected).norm() < 1e-2 * expected.norm()
     assert not changed(model.module, before)
     with applied(model.adapter, []):
         assert not changed(model.module, before)
@@ -226,7 +222,6 @@ def test_an_update_beside_the_model_is_its_matrix(dtype: torch.dtype) -> None:
     for update in (Update(0, drawn(16, 2), drawn(24, 2, seed=4)), Update(0, drawn(16, 24))):
         expected = torch.einsum("hw,abw->abh", update.matrix(), neurons.double())
         found = update.added(neurons)
-        assert found.dtype == dtype and torch.allclose(
-            found.double(), expected, rtol=1e-2 if dtype != torch.float64 else 1e-12
-        )
+        assert found.dtype == dtype
+        assert torch.allclose(found.double(), expected, rtol=1e-12 if dtype == torch.float64 else 1e-2)
         assert update.norm() == pytest.approx(float((update.matrix() ** 2).sum() ** 0.5))
