@@ -44,10 +44,8 @@ def problem_of(
         kept = bare
     kept = Row(_prompt(kept), kept.subject)
     if token == "last":
-        rows, kept = (
-            [replace(row, subject=len(_prompt(row)) - 1) for row in rows],
-            replace(kept, subject=len(kept.ids) - 1),
-        )
+        rows = [replace(row, subject=len(_prompt(row)) - 1) for row in rows]
+        kept = replace(kept, subject=len(kept.ids) - 1)
     return Problem(tuple(rows), kept)
 
 
