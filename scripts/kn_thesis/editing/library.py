@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kn_thesis.editing.continuations import continue_rows, end_token, readable
 from kn_thesis.editing.contexts import write_contexts
+from kn_thesis.editing.continuations import continue_rows, end_token, readable
 from kn_thesis.editing.covariance import Covariance
 from kn_thesis.editing.editors import editor_named, find_edits
 from kn_thesis.editing.given_settings import given_settings
@@ -157,11 +157,11 @@ def edit(
     Raises UserError for bad input, and where the editor fails or changes nothing.
     """
     chosen = given_settings(editor, model.adapter.layers, settings)
-    further = _further(model, editor, chosen, contexts, covariance, seed)
     needs_old = editor == "knowledge_neuron"
     if len(paraphrases) and not needs_old:
         raise UserError(f"{editor} uses no paraphrases: leave them out")
     request = request_of(model, Wanted(prompt, subject, target, old, paraphrases, require_new, needs_old))
+    further = _further(model, editor, chosen, contexts, covariance, seed)
     with torch.inference_mode(False):  # editors need gradients
         [found] = find_edits(model, [request], editor, chosen, **further)
     what = f"{editor}: {prompt!r} → {target!r}"
