@@ -160,8 +160,16 @@ def edit(
     needs_old = editor == "knowledge_neuron"
     if len(paraphrases) and not needs_old:
         raise UserError(f"{editor} uses no paraphrases: leave them out")
+    used = signature(editor_named(editor).find).parameters
+    for name, value in {"contexts": contexts, "covariance": covariance}.items():
+        if value is not None and name not in used:
+            raise UserError(f"{editor} uses no {name}: leave it out")
     request = request_of(model, Wanted(prompt, subject, target, old, paraphrases, require_new, needs_old))
-    further = _further(model, editor, chosen, contexts, covariance, seed)
+    further: dict[str, Any] = {}
+    if contexts is not None:
+        further["contexts"] = _contexts(model, contexts, seed)
+    if covariance is not None:
+        further["covariance"] = _covariance(model, covariance, chosen.layer)
     with torch.inference_mode(False):  # editors need gradients
         [found] = find_edits(model, [request], editor, chosen, **further)
     what = f"{editor}: {prompt!r} → {target!r}"
@@ -179,27 +187,6 @@ def edit(
             yield edited
         finally:
             edited._over = True
-
-
-def _further(
-    model: Model,
-    editor: str,
-    settings: Any,
-    contexts: Sequence[str] | Sequence[tuple[int, int]] | None,
-    covariance: Covariance | str | Path | None,
-    seed: int,
-) -> dict[str, Any]:
-    """Contexts and covariance for the editors that use them; UserError for the others."""
-    offered = {"contexts": contexts, "covariance": covariance}
-    given = {name: value for name, value in offered.items() if value is not None}
-    used = signature(editor_named(editor).find).parameters
-    if unused := [name for name in given if name not in used]:
-        raise UserError(f"{editor} uses no {unused[0]}: leave it out")
-    if contexts is not None:
-        given["contexts"] = _contexts(model, contexts, seed)
-    if covariance is not None:
-        given["covariance"] = _covariance(model, covariance, settings.layer)
-    return given
 
 
 def _contexts(model: Model, contexts: Sequence[Any], seed: int) -> list[str]:
