@@ -25,7 +25,7 @@ def names(count: int) -> list[str]:
 def simulated(
     seed: int, told: float, facts: int = 24, layers: int = 4, alike: float = 1.0
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A sweep and effects, skewed as probabilities are; told: what effects tell; alike: how much a fact's layers are."""
+    """A sweep and effects, skewed as probabilities are; told: what effects tell; alike: a fact's layers."""
     random = np.random.default_rng(seed)
     profile = alike * random.normal(size=(facts, 1)) + random.normal(size=(facts, layers))
     logits = alike * random.normal(size=(facts, 1)) + random.normal(size=(facts, layers)) + np.arange(layers)
@@ -120,7 +120,9 @@ def test_r2_is_that_of_least_squares_with_an_interaction(told: float) -> None:
 
 def test_a_fact_with_several_traced_prompts_has_their_mean() -> None:
     sweep, effects = simulated(4, 0.5)
-    split = pd.concat([effects.assign(mlp=effects["mlp"] + d, prompt=effects["prompt"] + str(d)) for d in (-1, 1)])
+    noise = np.random.default_rng(1).normal(size=len(effects))
+    parts = (effects.assign(mlp=effects["mlp"] + d * noise, prompt=effects["prompt"] + str(d)) for d in (-1, 1))
+    split = pd.concat(parts)
     assert informed(sweep, split, 50, 1) == pytest.approx(informed(sweep, effects, 50, 1))
 
 
