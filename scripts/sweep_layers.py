@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from kn_thesis.editing.covariance import Covariance
-from kn_thesis.editing.synonyms import load_synonyms
-
 from kn_thesis.editing.asked import read_asked
 from kn_thesis.editing.contexts import write_contexts
+from kn_thesis.editing.covariance import Covariance
 from kn_thesis.editing.rome import Settings
 from kn_thesis.editing.sweep import sweep_layers
+from kn_thesis.editing.synonyms import load_synonyms
 from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
 from kn_thesis.models.load import load_model

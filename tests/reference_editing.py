@@ -140,8 +140,11 @@ def knowledge_neuron(
     lambda_old: float,
     lambda_new: float,
 ) -> dict[int, Tensor]:
-    """Dai et al. 2022, section 4.3: −λ1 e(old) + λ2 e(new) onto the value slot of each neuron (layer, i); by layer."""
-    words = module.get_input_embeddings().weight.detach()
+    """Dai et al. 2022, section 4.3: −λ1 e(old) + λ2 e(new) onto the value slot of each neuron (layer, i); by layer.
+
+    e is a row of the matrix that scores are read with, which in their models is that of the words' embeddings.
+    """
+    words = module.get_output_embeddings().weight.detach()
     added = lambda_new * words[list(new)].mean(dim=0) - lambda_old * words[list(old)].mean(dim=0)
     updates: dict[int, Tensor] = {}
     for layer, i in neurons:

@@ -159,7 +159,8 @@ def test_rome_stops_learns_and_is_clamped(family: str) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_slots_of_knowledge_neurons_get_the_new_word_for_the_old(family: str) -> None:
-    model, words = made(family), model_of(family).adapter.word_embeddings()
+    model = made(family)
+    words = (model.module.cls.predictions.decoder if family == "bert" else model.module.lm_head).weight
     updates = knowledge_neuron(model.module, family, [(0, 3), (2, 1), (0, 7)], [5], [8, 9], 1.5, 8.0)
     before = {layer: value_weight(model.module, family, layer).clone() for layer in range(3)}
     expected = -1.5 * words[5] + 8.0 * (words[8] + words[9]) / 2

@@ -41,7 +41,7 @@ def sweep_layers(
     frames = []
     for layer in layers:
         edits = find_edits(model, requests, replace(settings, layer=layer), **further)
-        table = ask(model, edits, asked, settings.batch_tokens)
+        table = ask(model, requests, edits, asked, settings.batch_tokens)
         means = table.groupby(["edit", "criterion"], sort=False)[["holds_after", "p_before", "p_after"]].mean()
         frames.append(means.rename(columns={"holds_after": "held"}).reset_index().assign(layer=layer))
     found = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))

@@ -11,7 +11,7 @@ import pandas as pd
 
 from kn_thesis.editing.answers import Said, answers
 from kn_thesis.editing.continuations import Sampler, continue_rows, end_token, entropy, readable
-from kn_thesis.editing.names import EDITED, RELATION_CRITERIA
+from kn_thesis.editing.names import EDITED
 from kn_thesis.editing.results import COMPLETIONS, EDITS, QUESTIONS, Editing
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def edit_task(
     """
     edits = find_edits(requests)
     asked = [list(questions[request.name]) for request in requests]
-    table = ask(model, edits, asked, batch_tokens)
+    table = ask(model, requests, edits, asked, batch_tokens)
     found = _edits(model, requests, edits, statuses)
     if model.adapter.objective == "masked":
         return Editing(found, table, pd.DataFrame(columns=list(COMPLETIONS)).astype(COMPLETIONS))
@@ -59,25 +59,29 @@ def edit_task(
 
 
 def ask(
-    model: Model, edits: Sequence[Edit], asked: Sequence[Sequence[Question]], batch_tokens: int = 4096
+    model: Model,
+    requests: Sequence[Request],
+    edits: Sequence[Edit],
+    asked: Sequence[Sequence[Question]],
+    batch_tokens: int = 4096,
 ) -> pd.DataFrame:
     """Each edit's questions before and after it: the columns of results.Editing.questions."""
     expected = [[question.expected_prompt for question in part] for part in asked]
     rivals = [[question.rival_prompt for question in part if question.rival_prompt] for part in asked]
     targets = [[*first, *second] for first, second in zip(expected, rivals, strict=True)]
     before, after = answers(model, [edit.updates for edit in edits], targets, batch_tokens)
-    frames = [_answered(model, *part) for part in zip(edits, asked, before, after, strict=True)]
+    frames = [_answered(model, *part) for part in zip(requests, asked, before, after, strict=True)]
     frames = [frame for frame in frames if len(frame)]
     table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(QUESTIONS))
     return table[list(QUESTIONS)].astype(QUESTIONS)
 
 
-def _answered(model: Model, edit: Edit, asked: Sequence[Question], before: Said, after: Said) -> pd.DataFrame:
+def _answered(model: Model, request: Request, asked: Sequence[Question], before: Said, after: Said) -> pd.DataFrame:
     count = len(asked)
     with_rival = np.array([question.rival_prompt is not None for question in asked], dtype=bool)
     table = pd.DataFrame(
         {
-            "edit": edit.request,
+            "edit": request.name,
             "criterion": [question.criterion for question in asked],
             "question": [question.text for question in asked],
             "expected": [question.expected for question in asked],
@@ -95,20 +99,14 @@ def _answered(model: Model, edit: Edit, asked: Sequence[Question], before: Said,
         table[f"tokens_{when}"], table[f"first_{when}"] = said.share[:count], first
         table[f"rival_first_{when}"] = rival_first
         table[f"says_{when}"] = [readable(model.tokenizer, [int(token)]) for token in said.says[:count]]
-    relation = table["criterion"].isin(RELATION_CRITERIA) & ~_agreement(table["criterion"])
+    pairwise = request.kind == "paradigm"
     gone = table["criterion"] == "symmetry_old"
     for when in ("before", "after"):
-        first = table[f"first_{when}"] ^ gone
-        table[f"holds_{when}"] = np.where(relation, first, log[when] > log[f"rival_{when}"])
+        table[f"holds_{when}"] = log[when] > log[f"rival_{when}"] if pairwise else table[f"first_{when}"] ^ gone
     kept = table["criterion"].isin(("locality", "symmetry_old"))  # what is right before is `expected` itself
     right = table["first_before"].where(kept, table["rival_first_before"])
-    table["known"] = np.where(relation, right, log["rival_before"] > log["before"])
+    table["known"] = log["rival_before"] > log["before"] if pairwise else right
     return table
-
-
-def _agreement(criteria: pd.Series) -> bool:
-    """Whether these are the questions of an agreement edit: it alone has other verbs and distractors."""
-    return bool(criteria.str.startswith("other_").any())
 
 
 def _edits(model: Model, requests: Sequence[Request], edits: Sequence[Edit], statuses: pd.DataFrame) -> pd.DataFrame:
@@ -127,8 +125,7 @@ def _edits(model: Model, requests: Sequence[Request], edits: Sequence[Edit], sta
             "weight_norm": float(np.linalg.norm(weights)) if weights else np.nan,
         }
     table = statuses.set_index("edit").reindex(columns=list(EDITS)[1:])
-    table["steps"] = table["steps"].fillna(0)
-    table["layers"] = table["layers"].fillna("")
+    table["steps"], table["layers"] = 0, ""
     for name, row in rows.items():
         table.loc[name, list(row)] = list(row.values())
     return table.reset_index()[list(EDITS)].astype(EDITS)
