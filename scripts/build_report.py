@@ -13,6 +13,8 @@ from kn_thesis.report.pages import Chapter, page
 TABLES = ("corpora", "examples", "models", "localization", "layers")
 TABLES += ("suppression", "significance", "accuracy", "company", "variants", "variant_effects")
 TABLES += ("tracing", "tracing_roles", "tracing_comparison", "tracing_skipped", "tracing_examples")
+TABLES += ("editing", "editing_tests", "editing_skipped", "editing_fluency", "editing_layers", "editing_localization")
+TABLES += ("editing_directions", "editing_completions")
 
 with logged(snakemake.log[0]):
     chapters = [Chapter(**chapter) for chapter in snakemake.params.chapters]
@@ -22,6 +24,7 @@ with logged(snakemake.log[0]):
         "localization": snakemake.input.layers_figure,
         "suppression": snakemake.input.words_figure,
         "tracing": snakemake.input.sites_figure,
+        "editing": snakemake.input.criteria_figure,
     }
     tables = {name: pd.read_csv(snakemake.input[name]) for name in TABLES}
     body = overview(chapters, tables, figures, snakemake.params.study)

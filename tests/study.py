@@ -11,7 +11,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SMOKE = "tests/studies/smoke.yaml"
-BATCHED = re.compile(r"^(make_prompts|attribute_neurons|select_neurons|suppress_neurons|trace_prompts)_.+_\d+$")
+BATCHED = re.compile(
+    r"^(make_prompts|attribute_neurons|select_neurons|suppress_neurons|trace_prompts|sweep_layers|edit_tasks)"
+    r"_.+_\d+(_[a-z_-]+)?$"
+)
 LEFT_BEHIND = shutil.ignore_patterns("results", ".git", ".venv", ".snakemake", "__pycache__", ".*_cache")
 
 

@@ -21,9 +21,13 @@ STUDIES = sorted((ROOT / "resources/studies").glob("*.yaml")) + sorted((ROOT / "
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
-    """The default study with one entry set; its models are asked all tasks, and all are traced."""
+    """The default study with one entry set; its models are asked all tasks, all traced, none edited if those change."""
     config = json.loads(json.dumps(DEFAULT))  # anchors become copies
     config["tracing"] |= {"tasks": None, "shown": []}
+    if path.split(".")[0] == "tasks":
+        config["editing"] = {}
+    if path == "editing.tasks":
+        config["editing"]["sweep"]["tasks"] = []
     config["models"] = {name: model for name, model in config["models"].items() if "tasks" not in model}
     *sections, last = path.split(".")
     node = config
@@ -89,6 +93,13 @@ def test_the_studies_are_right(file: Path) -> None:
         ("tracing.kinds", ["mlp", "attention", "mlp"], ["tracing", "each is named once"]),
         ("tracing.window", {"layers": 50}, ["tracing.window", "layers (50) is above of (48)"]),
         ("tracing.noise", 0, ["tracing.noise", "greater than 0"]),
+        ("editing.tasks", ["P20"], ["editing.tasks.0", "'P20' is not a task of this study"]),
+        ("editing.sweep.tasks", ["P19"], ["editing.sweep.tasks.0", "is not a relation under editing.tasks"]),
+        ("editing.sweep.editor", "fine_tuning", ["editing", "none of the editors with method rome"]),
+        ("editing.editors.rome.method", "memit", ["editing.editors.rome", "'memit'", "'rome'"]),
+        ("editing.editors.rome.families.gpt2.layer", 4, ["rome.families.gpt2.layer", "has layers 0 to 3"]),
+        ("editing.editors.rome.families.gpt2.token", "first", ["families.gpt2.token", "'subject_last' or 'last'"]),
+        ("editing.editors.fine_tuning.families", {}, ["fine_tuning", "families", "at least 1"]),
         ("corpora.mirror", 7, ["corpora.mirror", "7", "string"]),
     ],
 )
@@ -164,5 +175,6 @@ def test_the_default_study_plans_every_task_that_each_model_can_take(tmp_path: P
     assert jobs["attribute_neurons"] == jobs["select_neurons"] == jobs["make_prompts"] == every
     assert jobs["suppress_neurons"] == batches("paradigms")
     traced = DEFAULT["tracing"]["tasks"]
-    assert jobs["trace_prompts"] == batches("paradigms", traced) + batches("relations", traced) == 6
-    assert jobs["train_model"] == 5 and jobs["make_world"] == 3
+    assert jobs["trace_prompts"] == batches("paradigms", traced) + batches("relations", traced) == 7
+    assert jobs["edit_tasks"] == 3 * 5 + 1 and jobs["sweep_layers"] == 3 and jobs["collect_covariance"] == 3
+    assert jobs["train_model"] == 6 and jobs["make_world"] == 4

@@ -49,8 +49,8 @@ def test_only_the_same_fact_with_the_same_new_object_is_compared() -> None:
     second = [edit_row(f"x{name}", cluster=name, new="other" if name == "d" else "new") for name in "abcd"]
     second.append(edit_row("z", cluster="a"))
     asked = [question_row(name, "symmetry_new", name != "c") for name in "abcde"]
-    other = [question_row(f"x{name}", "symmetry_new", name == "b") for name in "abcd"]
-    other.append(question_row("z", "symmetry_new", True))
+    other = [question_row(f"x{name}", "symmetry_new", name == "a") for name in "abcd"]
+    other.append(question_row("z", "symmetry_new", False))
     other += [question_row("xa", "generality", True)]  # asked in one model alone
     tables = [per_edit(editing_of(*rows)) for rows in ((first, asked), (second, other))]
     for twin in (tables[1], tables[1][::-1]):

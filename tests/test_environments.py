@@ -95,7 +95,7 @@ def test_every_entry_of_the_default_study_has_a_comment() -> None:
     """Keys that hold a value carry a comment; a section may carry it, too, and entries of lists need none."""
     lines = (ROOT / "config.yaml").read_text().splitlines()
     repeated = re.compile(
-        r"^  (gpt2|llama):|family: (bert|gpt2|llama)$|world: (swapped|flat)$|device: cpu$|: \*[a-z_]+$"
+        r"^  (gpt2|llama):|family: (bert|gpt2|llama)$|world: (swapped|flat|one_way)$|device: cpu$|: \*[a-z_]+$"
     )
     bare = [
         line

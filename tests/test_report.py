@@ -23,6 +23,10 @@ CHAPTERS = {
         ["suppression_words", "suppression_accuracy", "suppression_company", "suppression_variants"],
         ["suppression", "significance", "accuracy", "company", "variants"],
     ),
+    "editing": (
+        ["editing_criteria", "editing_agreement", "editing_layers", "editing_directions"],
+        ["editing", "editing_tests", "editing_layers", "editing_directions", "editing_skipped"],
+    ),
     "tracing": (
         ["tracing_sites", "tracing_roles", "tracing_lines", "tracing_examples"],
         ["tracing", "tracing_comparison", "tracing_skipped"],

@@ -104,7 +104,7 @@ for batch in batches(lambda model: SWEPT.get(model, []), apart=False):
 rule summarise_editing:
     """The criteria and their tests, layers against tracing, both directions against one, per model and editor."""
     input:
-        edits=[
+        editing=[
             f"{EDITS}.{table}.parquet".format(model=model, editor=editor, task=task)
             for model in EDITED
             for editor in editors_of(model)
@@ -152,7 +152,6 @@ rule plot_editing:
     input:
         editing="results/tables/editing.csv",
         layers="results/tables/editing_layers.csv",
-        localization="results/tables/editing_localization.csv",
         directions="results/tables/editing_directions.csv",
     output:
         **figure("editing_criteria", "editing", "criteria_"),

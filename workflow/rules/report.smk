@@ -26,6 +26,11 @@ CHAPTERS = [
         "title": "Causal tracing",
         "summary": "Where a corrupted answer can be brought back, and whether facts and syntax differ in it.",
     },
+    {
+        "name": "editing",
+        "title": "Editing",
+        "summary": "What else a model says otherwise when it is made to give another answer.",
+    },
 ]
 
 # What a chapter's notebook reads: each name is one of its parameters.
@@ -68,6 +73,20 @@ CHAPTER_INPUTS = {
         "roles_figure": "results/figures/tracing_roles.svg",
         "lines_figure": "results/figures/tracing_lines.svg",
         "sites_figure": "results/figures/tracing_sites.svg",
+    },
+    "editing": {
+        "editing_table": "results/tables/editing.csv",
+        "tests_table": "results/tables/editing_tests.csv",
+        "skipped_table": "results/tables/editing_skipped.csv",
+        "fluency_table": "results/tables/editing_fluency.csv",
+        "layers_table": "results/tables/editing_layers.csv",
+        "localization_table": "results/tables/editing_localization.csv",
+        "directions_table": "results/tables/editing_directions.csv",
+        "completions_table": "results/tables/editing_completions.csv",
+        "criteria_figure": "results/figures/editing_criteria.svg",
+        "agreement_figure": "results/figures/editing_agreement.svg",
+        "layers_figure": "results/figures/editing_layers.svg",
+        "directions_figure": "results/figures/editing_directions.svg",
     },
 }
 
@@ -117,12 +136,21 @@ rule build_report:
         tracing_comparison="results/tables/tracing_comparison.csv",
         tracing_skipped="results/tables/tracing_skipped.csv",
         tracing_examples="results/tables/tracing_examples.csv",
+        editing="results/tables/editing.csv",
+        editing_tests="results/tables/editing_tests.csv",
+        editing_skipped="results/tables/editing_skipped.csv",
+        editing_fluency="results/tables/editing_fluency.csv",
+        editing_layers="results/tables/editing_layers.csv",
+        editing_localization="results/tables/editing_localization.csv",
+        editing_directions="results/tables/editing_directions.csv",
+        editing_completions="results/tables/editing_completions.csv",
         corpora="results/tables/corpora.csv",
         examples="results/tables/examples.csv",
         models_figure="results/figures/models.svg",
         layers_figure="results/figures/neurons_per_layer.svg",
         words_figure="results/figures/suppression_words.svg",
         sites_figure="results/figures/tracing_sites.svg",
+        criteria_figure="results/figures/editing_criteria.svg",
         corpora_figure="results/figures/corpora.svg",
         template=own("workflow/report/page.html.j2"),
     output:

@@ -34,7 +34,8 @@ def check_configuration(config: Mapping[str, Any], layers: Sequence[Layer], task
     except ValidationError as error:
         mistakes = [(_key(detail), _say(detail)) for detail in error.errors()]
     # Names and sections are held against each other even where the schema has found mistakes elsewhere.
-    mistakes += [*_task_mistakes(config, tasks), *_cross_mistakes(config, tasks), *_traced_mistakes(config)]
+    mistakes += [*_task_mistakes(config, tasks), *_cross_mistakes(config, tasks)]
+    mistakes += [*_traced_mistakes(config), *_edited_mistakes(config, tasks)]
     if mistakes or study is None:
         raise ConfigurationError("\n".join(dict.fromkeys(_line(layers, key, text) for key, text in mistakes)))
     return study
@@ -208,17 +209,45 @@ def _model_task_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tu
     return mistakes
 
 
+def _asked(config: Mapping[str, Any]) -> list[Any]:
+    """The tasks of the study."""
+    lists = [_get(config, "tasks", kind) for kind in ("paradigms", "relations")]
+    return [task for listed in lists if isinstance(listed, list) for task in listed]
+
+
+def _strangers(config: Mapping[str, Any], key: Key, among: Any, what: str) -> list[tuple[Key, str]]:
+    """Names in the list at `key` that are not among others."""
+    names = _get(config, *map(str, key))
+    return [
+        ((*key, index), f"{name!r} is not {what}: {_guess(name, map(str, among))}name it there or leave it out")
+        for index, name in enumerate(names if isinstance(names, list) and isinstance(among, list) else [])
+        if isinstance(name, str) and name not in among
+    ]
+
+
 def _traced_mistakes(config: Mapping[str, Any]) -> list[tuple[Key, str]]:
     """Tasks that are traced though the study does not ask them, or shown though they are not traced."""
-    lists = [_get(config, "tasks", kind) for kind in ("paradigms", "relations")]
-    asked = [task for listed in lists if isinstance(listed, list) for task in listed]
-    traced = _get(config, "tracing", "tasks")
+    asked, traced = _asked(config), _get(config, "tracing", "tasks")
     shown_from = (asked, "a task of this study") if traced is None else (traced, "one of those under tracing.tasks")
-    mistakes: list[tuple[Key, str]] = []
-    for key, (among, what) in (("tasks", (asked, "a task of this study")), ("shown", shown_from)):
-        names = _get(config, "tracing", key)
-        for index, name in enumerate(names if isinstance(names, list) and isinstance(among, list) else []):
-            if isinstance(name, str) and name not in among:
-                text = f"{name!r} is not {what}: {_guess(name, map(str, among))}name it there or leave it out"
-                mistakes.append((("tracing", key, index), text))
+    return [
+        *_strangers(config, ("tracing", "tasks"), asked, "a task of this study"),
+        *_strangers(config, ("tracing", "shown"), *shown_from),
+    ]
+
+
+def _edited_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tuple[Key, str]]:
+    """Tasks that are edited or swept though nobody asks them, and layers that a trained model does not have."""
+    edited = _get(config, "editing", "tasks")
+    relations = [task for task in edited if task in tasks.relations] if isinstance(edited, list) else []
+    mistakes = _strangers(config, ("editing", "tasks"), _asked(config), "a task of this study")
+    mistakes += _strangers(config, ("editing", "sweep", "tasks"), relations, "a relation under editing.tasks")
+    for name, editor in _section(config, "editing", "editors").items():
+        for family, settings in _section(editor, "families").items():
+            layer = _get(settings, "layer")
+            for model, entry in _section(config, "models").items():
+                layers = _get(entry, "train", "layers")
+                known = isinstance(layer, int) and isinstance(layers, int) and _get(entry, "family") == family
+                if known and layer >= layers:
+                    text = f"{layer} is not allowed: model {model!r} has layers 0 to {layers - 1}"
+                    mistakes.append((("editing", "editors", name, "families", family, "layer"), text))
     return mistakes

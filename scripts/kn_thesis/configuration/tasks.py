@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kn_thesis.configuration.schema import MASKED_FAMILIES
+from kn_thesis.configuration.types import MASKED_FAMILIES
 from kn_thesis.errors import UserError
 
 OBJECTIVES = ("masked", "causal")

@@ -6,9 +6,9 @@ edited models carry their own changes beside the matrices that all share.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -54,7 +54,7 @@ def answers(
     model: Model,
     updates: Sequence[Sequence[Update]],
     targets: Sequence[Sequence[Encoded]],
-    batch_tokens: int = 8192,
+    batch_tokens: int = 4096,
 ) -> tuple[list[Said], list[Said]]:
     """Each edit's targets, before and after: one `Said` per edit, in order.
 
@@ -126,16 +126,17 @@ def _ask(model: Model, batch: _Batch, updates: Sequence[Sequence[Update]], found
     adapter, rows = model.adapter, batch.rows
     if not rows:
         return
-    distinct = {ids: place for place, ids in enumerate(dict.fromkeys(row.ids for _, row in rows))}
+    distinct = _numbered(row.ids for _, row in rows)
     texts = list(distinct)
     ids = filled_up(texts, model.device)
     mask = _mask(adapter, texts, ids)
-    text = torch.tensor([distinct[row.ids] for _, row in rows], device=model.device)
-    # Rows of the model as it is, one per distinct text; then one per edit and text, those of an edit side by side.
-    source = torch.cat((torch.arange(len(texts), device=model.device), text))
+    # Rows of the model as it is, one per text; then one per edit and text, those of an edit side by side.
+    edited = _numbered((edit, row.ids) for edit, row in rows)
+    source = [*range(len(texts)), *(distinct[text] for _, text in edited)]
+    source = torch.tensor(source, device=model.device)
     state = state_before_mlp(adapter, ids, batch.layer, mask)[source]
     wide = None if mask is None else mask[source]
-    spans = _spans([edit for edit, _ in rows], len(batch.edits), len(texts))
+    spans = _spans([edit for edit, _ in edited], len(batch.edits), len(texts))
     positions = torch.arange(ids.shape[1], device=model.device)
     for layer in range(batch.layer, adapter.layers):
         if layer > batch.layer:
@@ -147,8 +148,14 @@ def _ask(model: Model, batch: _Batch, updates: Sequence[Sequence[Update]], found
                 if update.layer == layer and end > start:
                     mlp[start:end] += update.added(neurons[start:end])
         hidden = adapter.after_mlp(layer, state, mlp)
-    for tally, places in ((found[0], text.tolist()), (found[1], range(len(texts), len(source)))):
-        _tally(adapter, hidden, [row for _, row in rows], list(places), tally)
+    asked = [row for _, row in rows]
+    _tally(adapter, hidden, asked, [distinct[row.ids] for row in asked], found[0])
+    _tally(adapter, hidden, asked, [len(texts) + edited[edit, row.ids] for edit, row in rows], found[1])
+
+
+def _numbered(items: Iterable[Any]) -> dict[Any, int]:
+    """Each distinct item's place, in order of first appearance."""
+    return {item: place for place, item in enumerate(dict.fromkeys(items))}
 
 
 def _mask(adapter: Adapter, texts: list[tuple[int, ...]], ids: Tensor) -> Tensor | None:

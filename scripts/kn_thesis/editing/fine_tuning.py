@@ -74,8 +74,9 @@ def _find(adapter: Adapter, requests: Sequence[Request], settings: Settings, dev
         for n, request in enumerate(requests)
         for place, token in enumerate(request.new_prompt.target_ids)
     ]
-    row, place, wanted, weight = (torch.tensor(column, device=device) for column in zip(*asked, strict=True))
-    weight = weight.to(precise(state))
+    *columns, shares = zip(*asked, strict=True)
+    row, place, wanted = (torch.tensor(column, device=device) for column in columns)
+    weight = torch.tensor(shares, dtype=precise(state), device=device)
     shape = adapter.value_weight(settings.layer).shape
     changes = [torch.zeros(shape, dtype=precise(state), device=device, requires_grad=True) for _ in requests]
     adam = torch.optim.Adam(changes, lr=settings.learning_rate)

@@ -39,14 +39,13 @@ def problem_of(
             rows.append(row)
     subject = request.subject[0].upper() + request.subject[1:]
     kept = _row(tokenizer, f"{subject} {KEPT}", request, 0)
-    if kept is None:  # the word cannot follow "is a": any other text about the subject will do
+    # Where the word cannot follow "is a", or nothing can, any other text about the subject will do.
+    if kept is None or 0 < longest < len(_prompt(kept)):
         kept = bare
     kept = Row(_prompt(kept), kept.subject)
     if token == "last":
-        rows, kept = (
-            [replace(row, subject=len(_prompt(row)) - 1) for row in rows],
-            replace(kept, subject=len(kept.ids) - 1),
-        )
+        rows = [replace(row, subject=len(_prompt(row)) - 1) for row in rows]
+        kept = replace(kept, subject=len(kept.ids) - 1)
     return Problem(tuple(rows), kept)
 
 

@@ -1,7 +1,8 @@
 """The knowledge-neuron edit: value slots lose the old answer and gain the new one (Dai et al. 2022, §4.3).
 
-The value slot of each knowledge neuron of the fact becomes slot − λ₁ · e(old) + λ₂ · e(new), e the word's embedding.
-Neurons that more than a share of the other facts have, too, are left alone, as they do.
+The value slot of each knowledge neuron of the fact becomes slot − λ₁ · e(old) + λ₂ · e(new), e the word's embedding:
+that with which its score is read (BERT and GPT-2 have one for words and scores; LLaMA has two, and a value slot speaks
+to the output). Neurons that more than a share of the other facts have, too, are left alone, as they do.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def find_edits(model: Model, requests: Sequence[Request], settings: Settings) ->
     ).scores
     selected = select_neurons(scores, groups, coarse=settings.coarse, share=settings.share)
     own = own_neurons(selected, len(requests), settings.shared)
-    embeddings = model.adapter.word_embeddings()
+    embeddings = model.adapter.output_embeddings()
     return [
         _edit(model, request, own[own["group"] == str(number)], embeddings, settings)
         for number, request in enumerate(requests)

@@ -39,7 +39,7 @@ def edit_task(
     statuses: pd.DataFrame,
     questions: Mapping[str, Sequence[Question]],
     continued: Continued,
-    batch_tokens: int = 8192,
+    batch_tokens: int = 4096,
 ) -> Editing:
     """The tables of one task; `statuses` has a row per request considered (requests.make_requests).
 
@@ -59,7 +59,7 @@ def edit_task(
 
 
 def ask(
-    model: Model, edits: Sequence[Edit], asked: Sequence[Sequence[Question]], batch_tokens: int = 8192
+    model: Model, edits: Sequence[Edit], asked: Sequence[Sequence[Question]], batch_tokens: int = 4096
 ) -> pd.DataFrame:
     """Each edit's questions before and after it: the columns of results.Editing.questions."""
     expected = [[question.expected_prompt for question in part] for part in asked]
@@ -137,8 +137,12 @@ def _edits(model: Model, requests: Sequence[Request], edits: Sequence[Edit], sta
 def _entropies(
     model: Model, requests: Sequence[Request], edits: Sequence[Edit], continued: Continued, batch_tokens: int
 ) -> list[list[float]]:
-    """Entropy (bits) of each request's sampled continuations, before and after; both draw with the same numbers."""
-    prompts = [request.new_prompt.input_ids for request in requests for _ in range(continued.samples)]
+    """Entropy (bits) of each request's sampled continuations, before and after; both draw with the same numbers.
+
+    What is continued is the prompt up to its subject: at its end little but one word would follow.
+    """
+    begun = [request.new_prompt.input_ids[: request.subject_token + 1] for request in requests]
+    prompts = [ids for ids in begun for _ in range(continued.samples)]
     names = [(request.name, sample) for request in requests for sample in range(continued.samples)]
     found = []
     for updates in ([()] * len(edits), [edit.updates for edit in edits]):

@@ -7,6 +7,7 @@ pass the layers above the edited one, beside the keys and values of those before
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -168,7 +169,7 @@ def _find_values(
         found = loss.tolist()
         for number, value in zip(active, found, strict=True):
             losses[number], counts[number] = value, step + 1
-        going = [number for number, value in zip(active, found, strict=True) if value >= optimiser.stop]
+        going = [number for number, value in zip(active, found, strict=True) if optimiser.stop <= value < math.inf]
         if not going or step + 1 == optimiser.steps:
             break
         adam.zero_grad(set_to_none=True)
@@ -232,7 +233,8 @@ def _clean(adapter: Adapter, layer: int, problems: Sequence[Problem], device: ob
     for n, row in enumerate(rows):
         start, share = len(row.ids) - len(row.wanted) - row.subject, 1 / len(problems[owner[n]].contexts)
         asked += [(n, start + place, token, share / len(row.wanted)) for place, token in enumerate(row.wanted)]
-    columns = [torch.tensor(column, device=device) for column in zip(*asked, strict=True)]
+    *columns, shares = zip(*asked, strict=True)
+    weight = torch.tensor(shares, dtype=precise(hidden), device=device)
     last = [n for n in range(len(rows)) if n + 1 == len(rows) or owner[n + 1] != owner[n]]
     texts = _Texts(
         torch.tensor(owner, device=device),
@@ -240,7 +242,7 @@ def _clean(adapter: Adapter, layer: int, problems: Sequence[Problem], device: ob
         kept,
         mask,
         moved,
-        (columns[0], columns[1], columns[2], columns[3].to(precise(hidden))),
+        (*(torch.tensor(column, device=device) for column in columns), weight),
         torch.tensor(last, device=device),
         torch.tensor([len(rows[n].ids) - 1 - rows[n].subject for n in last], device=device),
     )

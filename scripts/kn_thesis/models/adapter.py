@@ -55,6 +55,9 @@ class Adapter(Protocol):
     def word_embeddings(self) -> Tensor:
         """The matrix of the words' embeddings (vocabulary, hidden)."""
 
+    def output_embeddings(self) -> Tensor:
+        """The matrix (vocabulary, hidden) that the words' scores are read with; the same as the words' when tied."""
+
     def project(self, layer: int, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (…, tokens, heads, size), keys and values (…, tokens, key heads, size) of hidden states.
 

@@ -33,6 +33,10 @@ class BertAdapter:
         """`word_embeddings`."""
         return self._embeddings.word_embeddings.weight
 
+    def output_embeddings(self) -> Tensor:
+        """`cls.predictions.decoder.weight`."""
+        return self._head.predictions.decoder.weight
+
     def project(self, layer: int, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Three matrices; positions are in the embeddings."""
         attention = self._blocks[layer].attention.self

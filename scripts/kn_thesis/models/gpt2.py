@@ -35,6 +35,10 @@ class Gpt2Adapter:
         """`wte`."""
         return self._words.weight
 
+    def output_embeddings(self) -> Tensor:
+        """`lm_head.weight`."""
+        return self._head.weight
+
     def project(self, layer: int, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Norm, then one matrix; `scaling` holds all of the configuration's scalings."""
         block = self._blocks[layer]

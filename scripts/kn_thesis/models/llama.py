@@ -37,6 +37,10 @@ class LlamaAdapter:
         """`embed_tokens`."""
         return self._words.weight
 
+    def output_embeddings(self) -> Tensor:
+        """`lm_head.weight`."""
+        return self._head.weight
+
     def project(self, layer: int, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Norm, three matrices, queries and keys turned by their positions."""
         block = self._blocks[layer]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from kn_thesis.editing import findings as editing
 from kn_thesis.report.pages import Chapter
 from kn_thesis.report.show import figure_html, table_html
 from kn_thesis.suppression.findings import say_accuracy, say_significance
@@ -60,7 +61,7 @@ def _versions() -> list[tuple[str, str]]:
 
 
 def _findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
-    """A sentence or two per chapter: corpora, models, localization, suppression, tracing."""
+    """A sentence or two per chapter: corpora, models, localization, suppression, tracing, editing."""
     corpora, models, localization = tables["corpora"], tables["models"], tables["localization"]
     kept = corpora[corpora["reason"] == "kept"]["count"].sum()
     ends = models.loc[models["accuracy"].idxmin()]
@@ -79,6 +80,7 @@ def _findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
         f"Medians over models and tasks: {compared}.",
         f"{say_significance(tables['significance'])} {say_accuracy(tables['accuracy'])}",
         first_page_sentence(tables["tracing"]),
+        editing.first_page_sentence(tables["editing"], tables["editing_tests"]),
     ]
 
 
