@@ -14,155 +14,62 @@ import torch
 from torch import Tensor
 
 import kn_thesis
-from kn_thesis.corpora.gaps import Encoded
 from kn_thesis.editing import fine_tuning, knowledge_neuron, library, one_request, rome, values
-from kn_thesis.editing.covariance import Covariance
 from kn_thesis.editing.editors import EDITORS
 from kn_thesis.editing.given_settings import scaled_layer
 from kn_thesis.editing.request import Request
 from kn_thesis.editing.update import Update
 from kn_thesis.errors import UserError
 from kn_thesis.models.families import FAMILIES
-from kn_thesis.models.load import Model, load_model
-from tests.tiny_models import loaded_model
-from tests.tiny_tokenizers import TEXT
-
-OLD, TARGET, LONG = "this", "those", "mans"  # the last has two tokens
-CAUSAL = ("gpt2", "llama")
-EDITED_BY = [*((family, editor) for family in CAUSAL for editor in EDITORS), ("bert", "knowledge_neuron")]
-# Enough for every editor to change a random model.
-SETTINGS: dict[str, dict[str, Any]] = {
-    "rome": {"token": "last", "weight_decay": 1e-3},
-    "fine_tuning": {"learning_rate": 0.05, "norm": 0.5},
-    "knowledge_neuron": {"coarse": 0.1},
-}
+from kn_thesis.models.load import Model
+from tests.edited_models import (
+    CAUSAL,
+    EDITED_BY,
+    LONG,
+    OLD,
+    TARGET,
+    Models,
+    asked,
+    changed,
+    edit_by,
+    edited_models,
+    nothing_stays,
+    plain_probabilities,
+    plain_text,
+    prompt_of,
+    state_of,
+)
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Model]:
-    """Models by family and dtype; in those of float64, the first choice at the prompt's gap is OLD."""
-    folders: dict[str, Path] = {}
-    found: dict[tuple[str, str], Model] = {}
-
-    def get(family: str, dtype: str = "float64") -> Model:
-        if family not in folders:
-            folders[family] = tmp_path_factory.mktemp(family)
-            text = [*TEXT, *["That man admires those vases."] * 20]
-            model = loaded_model(family, folders[family], text, tie_word_embeddings=False)
-            if family in CAUSAL:  # a whole word of its own is one that another follows
-                answer_with(model, f"{prompt_of(model)} {OLD}", "vases")
-            answer_with(model, prompt_of(model), OLD)
-            found[family, "float64"] = model
-        if (family, dtype) not in found:
-            found[family, dtype] = load_model(folders[family], dtype=dtype, device="cpu", attention="sdpa")
-        return found[family, dtype]
-
-    return get
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    return edited_models(tmp_path_factory.mktemp("edited"))
 
 
 @pytest.fixture(params=FAMILIES)
-def model(request: pytest.FixtureRequest, models: Callable[..., Model]) -> Model:
+def model(request: pytest.FixtureRequest, models: Models) -> Model:
     return models(request.param)
 
 
 @pytest.fixture(params=CAUSAL)
-def causal(request: pytest.FixtureRequest, models: Callable[..., Model]) -> Model:
+def causal(request: pytest.FixtureRequest, models: Models) -> Model:
     return models(request.param)
 
 
 @pytest.fixture
-def gpt2(models: Callable[..., Model]) -> Model:
+def gpt2(models: Models) -> Model:
     return models("gpt2")
 
 
-def prompt_of(model: Model) -> str:
-    return "The old man admires ___ vases." if model.adapter.objective == "masked" else "The old man admires"
-
-
-def asked(model: Model, editor: str = "rome", **changes: Any) -> dict[str, Any]:
-    return {"prompt": prompt_of(model), "subject": "old man", "target": TARGET, "editor": editor} | changes
-
-
-def edit_by(model: Model, editor: str = "rome", **changes: Any) -> Any:
-    return kn_thesis.edit(model, **(asked(model, editor) | SETTINGS[editor] | changes))
-
-
-def answer_with(model: Model, prompt: str, word: str) -> None:
-    """Turn the word's row of the output matrix towards the prompt's last state: it becomes the first choice."""
-    one = model.tokenizer.encode_prompt(prompt, word)
-    output, seen = model.module.get_output_embeddings(), []
-    hook = output.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0, one.gap]))
-    logits = model.module(torch.tensor([one.input_ids])).logits[0, one.gap]
-    hook.remove()
-    with torch.no_grad():
-        missing = logits.logsumexp(-1) + 1 - logits[one.target_ids[0]]
-        output.weight[one.target_ids[0]] += missing * seen[0] / seen[0].square().sum()
-
-
-def plain_probability(model: Model, one: Encoded) -> float:
-    """Product over the word's tokens of what the untouched forward gives each, those before it filled in."""
-    found, ids, words = 1.0, list(one.input_ids), list(one.target_ids)
-    for number, token in enumerate(words):
-        if model.adapter.objective == "causal":
-            seen = ids + words[:number]
-        else:
-            seen = ids[: one.gap] + words[:number] + ids[one.gap + number :]
-        with torch.no_grad():
-            logits = model.module(torch.tensor([seen])).logits[0, one.gap + number]
-        found *= float(logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1)[token])
-    return found
-
-
-def plain_probabilities(model: Model, words: list[str]) -> list[float]:
-    return [plain_probability(model, model.tokenizer.encode_prompt(prompt_of(model), word)) for word in words]
-
-
-def plain_text(model: Model, text: str, tokens: int) -> str:
-    """The most probable token again and again, by whole forwards."""
-    start = model.tokenizer.tokenizer.encode(text).ids
-    ids = list(start)
-    for _ in range(tokens):
-        with torch.no_grad():
-            best = int(model.module(torch.tensor([ids])).logits[0, -1].argmax())
-        if best == model.module.config.eos_token_id:
-            break
-        ids.append(best)
-    return model.tokenizer.tokenizer.decode(ids[len(start) :]).rstrip("\ufffd")
-
-
-def state_of(model: Model) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in model.module.state_dict().items()}
-
-
-def changed(model: Model, before: dict[str, Tensor]) -> list[str]:
-    """Names of tensors that are not bit for bit what they were."""
-    now = model.module.state_dict()
-    assert list(now) == list(before)
-    return [name for name, value in now.items() if not torch.equal(bits(value), bits(before[name]))]
-
-
-def bits(tensor: Tensor) -> Tensor:
-    return tensor.detach().contiguous().flatten().view(torch.uint8)
-
-
 @pytest.fixture(autouse=True)
-def nothing_stays(models: Callable[..., Model]) -> Iterator[None]:
-    """After every test each model's tensors, hooks and gradients are what they were."""
-    known = [models(family) for family in FAMILIES]
-    before = [state_of(model) for model in known]
-    yield
-    for model, state in zip(known, before, strict=True):
-        assert changed(model, state) == []
-        for module in model.module.modules():
-            assert not module._forward_hooks and not module._forward_pre_hooks
-        assert all(weight.grad is None and not weight.requires_grad for weight in model.module.parameters())
+def _nothing_stays(models: Models) -> Iterator[None]:
+    with nothing_stays(models):
+        yield
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
 @pytest.mark.parametrize(("family", "editor"), EDITED_BY)
-def test_the_model_itself_answers_as_the_edit_says(
-    models: Callable[..., Model], family: str, editor: str, dtype: str
-) -> None:
+def test_the_model_itself_answers_as_the_edit_says(models: Models, family: str, editor: str, dtype: str) -> None:
     model = models(family, dtype)
     state, words = state_of(model), [OLD, TARGET, LONG]
     before = plain_probabilities(model, words)
@@ -237,7 +144,7 @@ def asked_ids(model: Model) -> tuple[int, ...]:
     return model.tokenizer.encode_prompt(prompt_of(model), TARGET).input_ids
 
 
-def test_a_subject_behind_the_gap_of_a_masked_model(models: Callable[..., Model]) -> None:
+def test_a_subject_behind_the_gap_of_a_masked_model(models: Models) -> None:
     bert = models("bert")
     wanted = one_request.Wanted("The ___ man admires old vases.", " old vases ", "old")
     request = one_request.request_of(bert, wanted)
@@ -264,7 +171,7 @@ def test_without_a_layer_it_is_the_scaled_one(causal: Model, editor: str) -> Non
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
 @pytest.mark.parametrize(("family", "editor"), EDITED_BY)
 def test_whatever_ends_the_block_brings_the_weights_back(
-    models: Callable[..., Model], family: str, editor: str, error: type[BaseException]
+    models: Models, family: str, editor: str, error: type[BaseException]
 ) -> None:
     model, seen = models(family), []
     state = state_of(model)
@@ -276,17 +183,21 @@ def test_whatever_ends_the_block_brings_the_weights_back(
         edited.probabilities(prompt_of(model), [OLD])
 
 
-WITHIN = {"rome": (values, "_losses"), "fine_tuning": (fine_tuning, "leaving"), "knowledge_neuron": (None, "")}
+WITHIN = {
+    "rome": (values, "_losses"),
+    "fine_tuning": (fine_tuning, "leaving"),
+    "knowledge_neuron": (knowledge_neuron, "select_neurons"),
+}
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 @pytest.mark.parametrize(("family", "editor"), EDITED_BY)
 def test_an_editor_that_is_stopped_leaves_nothing(
-    models: Callable[..., Model], monkeypatch: pytest.MonkeyPatch, family: str, editor: str, error: type[BaseException]
+    models: Models, monkeypatch: pytest.MonkeyPatch, family: str, editor: str, error: type[BaseException]
 ) -> None:
     model = models(family)
     state = state_of(model)
-    module, name = {**WITHIN, "knowledge_neuron": (knowledge_neuron, "select_neurons")}[editor]
+    module, name = WITHIN[editor]
     after, calls, original = (0 if editor == "knowledge_neuron" else 2), [], getattr(module, name)
 
     def stop(*arguments: Any, **named: Any) -> Any:
@@ -361,7 +272,7 @@ def test_edits_are_nested_and_unwind_in_order(causal: Model, layers: tuple[int, 
 @pytest.mark.parametrize("around", [torch.inference_mode, torch.no_grad, torch.enable_grad])
 @pytest.mark.parametrize(("family", "editor"), EDITED_BY)
 def test_it_works_whatever_is_said_of_gradients(
-    models: Callable[..., Model], family: str, editor: str, around: Callable[[], Any]
+    models: Models, family: str, editor: str, around: Callable[[], Any]
 ) -> None:
     model = models(family)
     state = state_of(model)
@@ -371,291 +282,6 @@ def test_it_works_whatever_is_said_of_gradients(
         found = edited.probabilities(prompt_of(model), [OLD, TARGET])
     np.testing.assert_allclose(found["after"], expected["after"], rtol=1e-9)
     assert changed(model, state) == []
-
-
-def test_the_old_answer_is_the_model_s_own(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    with edit_by(model, "knowledge_neuron") as edited:
-        assert edited.old == OLD
-        own = state_of(model)
-    with edit_by(model, "knowledge_neuron", old=OLD):
-        assert changed(model, own) == []
-    with edit_by(model, "knowledge_neuron", old="vases") as edited:
-        assert edited.old == "vases" and changed(model, own)
-    monkeypatch.setattr(one_request, "first_word", lambda *_: None)
-    with pytest.raises(UserError, match=f"first choice in the prompt '{prompt_of(model)}' is no whole word: say with"):
-        edit_by(model, "knowledge_neuron").__enter__()
-    if model.adapter.objective == "causal":
-        with edit_by(model) as edited:
-            assert edited.old == "" and edited.layers == (1,)
-
-
-@pytest.mark.parametrize(
-    ("said", "word"),
-    [
-        ("mans vases.", "mans"),  # a word of two tokens, to its end
-        ("this.", "this"),
-        (". this", None),
-        ("this" * 12, None),  # longer than is looked at
-        ("", None),
-    ],
-)
-def test_a_causal_model_s_own_word(gpt2: Model, monkeypatch: pytest.MonkeyPatch, said: str, word: str | None) -> None:
-    one = gpt2.tokenizer.encode_prompt(prompt_of(gpt2), TARGET)
-    tokens = gpt2.tokenizer.tokenizer.encode(f" {said}" if said[:1].isalpha() else said).ids
-    monkeypatch.setattr(one_request, "continue_rows", lambda *_, **__: [tokens[: one_request.LONGEST_WORD]])
-    assert one_request.first_word(gpt2, prompt_of(gpt2), one) == word
-    # The same letters without a space before them go on with the word before the gap.
-    tokens = gpt2.tokenizer.tokenizer.encode(said).ids
-    assert one_request.first_word(gpt2, prompt_of(gpt2), one) is None
-
-
-def test_a_masked_model_s_piece_of_a_word_is_no_word(
-    models: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bert = models("bert")
-    one = bert.tokenizer.encode_prompt(prompt_of(bert), LONG)
-    assert one_request.first_word(bert, prompt_of(bert), one) == OLD
-    piece = bert.tokenizer.tokenizer.token_to_id("##s")
-    said = type("Said", (), {"says": np.array([piece])})()
-    monkeypatch.setattr(one_request, "answers", lambda *_: ([said], [said]))
-    assert one_request.first_word(bert, prompt_of(bert), one) is None
-
-
-def test_it_wants_a_new_answer(model: Model) -> None:
-    prompt = prompt_of(model)
-    with pytest.raises(UserError, match=f"^'this' is the model's first choice in the prompt '{prompt}' already: ask"):
-        edit_by(model, "knowledge_neuron", target=OLD).__enter__()
-    with pytest.raises(UserError, match=r"^'those' is both the old answer and the target"):
-        edit_by(model, "knowledge_neuron", old=TARGET).__enter__()
-    with pytest.raises(UserError, match=r"^'this' is both the old answer and the target"):
-        edit_by(model, "knowledge_neuron", target=OLD, require_new=False).__enter__()
-    if model.adapter.objective == "causal":
-        with edit_by(model, target=OLD, require_new=False) as edited:
-            table = edited.probabilities(prompt, [OLD])
-            assert table.loc[0, "after"] > table.loc[0, "before"] > 0.5
-        # Where the loss is below `stop` from the first step on, there is nothing to change.
-        with edit_by(model, target=OLD, require_new=False, stop=9.0) as edited:
-            assert edited.steps == 1 and edited.loss < 9
-
-
-BAD: list[tuple[dict[str, Any], str]] = [
-    ({"subject": "Spain"}, "the subject 'Spain' is not .* the prompt 'The old man admires"),
-    ({"subject": "ma"}, "the subject 'ma' is not .* the prompt"),
-    ({"subject": " "}, "the subject is empty"),
-    ({"subject": 3}, "subject is 3: give a text"),
-    ({"target": ""}, "'' cannot fill the gap of the prompt 'The old man admires.*': no word for the gap; change"),
-    ({"target": "  "}, "'  ' cannot fill the gap"),
-    ({"target": "☃"}, "'☃' cannot fill the gap"),
-    ({"old": "☃"}, "'☃' cannot fill the gap"),
-    ({"old": ""}, "'' cannot fill the gap"),
-    ({"target": None}, "target is None: give a text"),
-    ({"editor": "romes"}, "unknown editor 'romes': choose one of rome, knowledge_neuron, fine_tuning"),
-    (
-        {"prompt": "The old man\nadmires ___ or ___."},
-        r"the prompt 'The old man\\nadmires .*': more than one gap; write",
-    ),
-    ({"prompt": f"The old man {'and this ' * 20}admires ___"}, "prompt is too long; change"),
-    ({"colour": 3}, "has no setting 'colour': choose of .*batch_"),
-    ({"paraphrases": "This man admires"}, "paraphrases"),
-    ({"editor": "knowledge_neuron", "paraphrases": "This man admires"}, "paraphrases is a list of texts: put a single"),
-    (
-        {"editor": "knowledge_neuron", "layer": 1},
-        "knowledge_neuron has no setting 'layer': choose of old_factor, new",
-    ),
-    ({"editor": "knowledge_neuron", "shared": 0.5}, "knowledge_neuron has no setting 'shared'"),
-    ({"editor": "knowledge_neuron", "contexts": ["A."]}, "knowledge_neuron uses no contexts: leave it out"),
-    ({"editor": "knowledge_neuron", "share": 1.5}, "share is 1.5: give a number, 0 or more, 1 at most"),
-    ({"editor": "knowledge_neuron", "coarse": -0.5}, "coarse is -0.5: give a number, 0 or more"),
-    ({"editor": "knowledge_neuron", "coarse": 1.0}, "coarse must be at least 0 and below 1"),
-    ({"editor": "knowledge_neuron", "nodes": 0}, "nodes is 0: give a whole number, 1 or more"),
-    ({"editor": "knowledge_neuron", "quadrature": 3}, "quadrature is 3: give a text, such as 'gauss-legendre'"),
-    ({"editor": "knowledge_neuron", "quadrature": "x"}, "x"),
-    ({"editor": "knowledge_neuron", "old_factor": 0, "new_factor": 0}, "no weight changes; take more steps"),
-]
-BAD_CAUSAL: list[tuple[dict[str, Any], str]] = [
-    ({"layer": 3}, "layer 3 is not there: the model has layers 0 to 2"),
-    ({"layer": -1}, "layer -1 is not there: the model has layers 0 to 2"),
-    ({"layer": 1.0}, r"layer is 1\.0: give a whole number, 0 or more"),
-    ({"layer": 17, "editor": "fine_tuning"}, "layer 17 is not there"),
-    ({"steps": 0}, "steps is 0: give a whole number, 1 or more"),
-    ({"steps": True}, "steps is True: give a whole number"),
-    ({"steps": 2.5}, r"steps is 2\.5: give a whole number"),
-    ({"steps": "many", "editor": "fine_tuning"}, "steps is 'many': give a whole number"),
-    ({"steps": 1}, "no weight changes; take more steps"),
-    ({"steps": 1, "editor": "fine_tuning"}, "no weight changes; take more steps"),
-    ({"learning_rate": -0.5}, "learning_rate is -0.5: give a number, above 0, 10 at most"),
-    ({"learning_rate": 0}, "learning_rate is 0: give a number, above 0"),
-    ({"learning_rate": 1e30}, r"learning_rate is 1e\+30: give a number, above 0, 10 at most"),
-    ({"learning_rate": float("nan")}, "learning_rate is nan: give a number"),
-    ({"learning_rate": "fast"}, "learning_rate is 'fast': give a number"),
-    ({"norm": 0.0, "editor": "fine_tuning"}, r"norm is 0\.0: give a number, above 0"),
-    ({"weight_decay": -1.0}, r"weight_decay is -1\.0: give a number, 0 or more"),
-    ({"clamp": 0.0}, "clamp is 0.0: give a number, above 0"),
-    (
-        {"weight_decay": 1e308, "clamp": 1e300},
-        "rome: 'The old man admires' → 'those': the optimisation diverged; lower",
-    ),
-    ({"token": "first"}, "unknown token 'first': choose one of subject_last, last"),
-    ({"subject": "vases", "prompt": "The old man admires ___."}, "'vases' is not before the gap of the prompt"),
-    ({"prompt": "The ___ old man admires"}, "the prompt 'The ___ old man admires': gap is not at the end; write its"),
-    ({"contexts": "A king."}, "contexts is a list of texts, or of pairs"),
-    ({"contexts": [(5, 0)]}, "contexts is a list of texts, or of pairs"),
-    ({"contexts": [(5, 1), "A king."]}, "contexts is a list of texts, or of pairs"),
-    ({"contexts": ["A."], "editor": "fine_tuning"}, "fine_tuning uses no contexts: leave it out"),
-    ({"paraphrases": ["This man admires"]}, "rome uses no paraphrases: leave them out"),
-    ({"covariance": Covariance({}, 9), "editor": "fine_tuning"}, "fine_tuning uses no covariance: leave it out"),
-    ({"covariance": Covariance({0: torch.eye(24)}, 9)}, "the covariance of layer 1 was not collected"),
-    ({"covariance": Covariance({1: torch.eye(7)}, 9)}, "the covariance is of 7 neurons, the model has 24"),
-    ({"covariance": Covariance({1: torch.ones(24, 24)}, 9)}, "the covariance is singular; collect it from more tokens"),
-    ({"covariance": "nowhere.safetensors"}, "nowhere.safetensors: no such file"),
-]
-
-
-def refused(model: Model, changes: dict[str, Any], said: str) -> None:
-    state = state_of(model)
-    with pytest.raises(UserError, match=said) as error, kn_thesis.edit(model, **(asked(model) | changes)):
-        raise AssertionError("the block was entered")
-    assert "\n" not in str(error.value) and changed(model, state) == []
-
-
-@pytest.mark.parametrize(("changes", "said"), BAD)
-def test_bad_input_is_one_line(model: Model, changes: dict[str, Any], said: str) -> None:
-    refused(model, {"editor": "knowledge_neuron" if model.adapter.objective == "masked" else "rome"} | changes, said)
-
-
-@pytest.mark.parametrize(("changes", "said"), BAD_CAUSAL)
-def test_bad_input_of_a_causal_model_is_one_line(causal: Model, changes: dict[str, Any], said: str) -> None:
-    refused(causal, changes, said)
-
-
-@pytest.mark.parametrize("editor", ["rome", "fine_tuning"])
-def test_a_masked_model_has_one_editor(models: Callable[..., Model], editor: str) -> None:
-    refused(
-        models("bert"), {"editor": editor}, f"{editor} edits causal models: bert is masked; choose knowledge_neuron"
-    )
-
-
-def test_a_masked_prompt_needs_a_gap(models: Callable[..., Model]) -> None:
-    said = "the prompt 'The old man admires vases.': no gap; write its gap once, as ___"
-    refused(models("bert"), {"editor": "knowledge_neuron", "prompt": "The old man admires vases."}, said)
-
-
-def test_facts_without_a_shared_neuron_are_one_line(model: Model) -> None:
-    more = {"editor": "knowledge_neuron", "coarse": 0.99, "share": 1.0}
-    ends = " ___ vases." if model.adapter.objective == "masked" else ""
-    paraphrases = [f"{start}{ends}" for start in ("This king", "The capital of Rome", "Those women admire", "France")]
-    refused(model, more | {"paraphrases": paraphrases}, "no knowledge neuron was found; lower coarse or share")
-
-
-@pytest.mark.parametrize(("family", "editor"), EDITED_BY)
-def test_weights_that_are_no_numbers_are_one_line(models: Callable[..., Model], family: str, editor: str) -> None:
-    model = models(family)
-    weight = model.adapter.value_weight(2)
-    kept = weight[0, 0].clone()
-    weight[0, 0] = float("nan")
-    try:
-        changes = {"editor": editor, "old": OLD}
-        said = "the optimisation diverged; .* weights are finite" if editor != "knowledge_neuron" else "not finite"
-        with pytest.raises(UserError, match=said) as error:
-            kn_thesis.edit(model, **(asked(model) | changes)).__enter__()
-        assert "\n" not in str(error.value)
-    finally:
-        weight[0, 0] = kept
-
-
-def test_factors_that_the_weights_cannot_hold_are_one_line(models: Callable[..., Model]) -> None:
-    for family in FAMILIES:
-        changes = {"editor": "knowledge_neuron", "new_factor": 1e39, "old": OLD}
-        refused(
-            models(family, "float32"), changes, "the changed weights are not finite; lower learning_rate or the fac"
-        )
-
-
-def test_a_place_that_the_gap_does_not_see_is_one_line(causal: Model) -> None:
-    refused(causal, {"layer": 2, "token": "subject_last"}, "no weight changes; take more steps, .* or another layer")
-
-
-def test_contexts_are_texts_or_lengths(causal: Model) -> None:
-    found = {}
-    choices = {
-        "none": None,
-        "empty": [],
-        "one": ["This king."],
-        "other": ["Those vases."],
-        "written": [(3, 2), (4, 1)],
-    }
-    for name, contexts in choices.items():
-        with edit_by(causal, contexts=contexts):
-            found[name] = state_of(causal)
-    with edit_by(causal, contexts=[(3, 2), (4, 1)]):
-        assert changed(causal, found["written"]) == []
-    with edit_by(causal, contexts=[(3, 2), (4, 1)], seed=2):
-        assert changed(causal, found["written"])
-    with edit_by(causal):
-        assert changed(causal, found["none"]) == changed(causal, found["empty"]) == []
-        assert changed(causal, found["one"]) and changed(causal, found["other"])
-    with edit_by(causal, contexts=["This king."]):
-        assert changed(causal, found["other"])
-
-
-def test_a_covariance_turns_the_change(causal: Model, tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    keys = torch.randn(200, 24)
-    covariance = Covariance({1: keys.T @ keys / 200}, 200)
-    covariance.save(tmp_path / "covariance")
-    before = causal.adapter.value_weight(1).clone()
-    with edit_by(causal):
-        plain = causal.adapter.value_weight(1) - before
-    with edit_by(causal, covariance=covariance):
-        spared = causal.adapter.value_weight(1) - before
-    with edit_by(causal, covariance=tmp_path / "covariance"):
-        torch.testing.assert_close(causal.adapter.value_weight(1) - before, spared, rtol=0, atol=0)
-    key = torch.linalg.svd(plain)[2][0]
-    expected = torch.linalg.solve(covariance.matrices[1].double(), key)
-    direction = torch.linalg.svd(spared)[2][0]
-    assert abs(float(direction @ expected / expected.norm())) == pytest.approx(1, abs=1e-9)
-    assert abs(float(direction @ key)) < 0.999
-
-
-def test_questions_that_cannot_be_asked_are_one_line(model: Model) -> None:
-    causal = model.adapter.objective == "causal"
-    with edit_by(model, "knowledge_neuron") as edited:
-        for ask, said in (
-            (lambda: edited.probabilities(prompt_of(model), OLD), "words is a list with at least one entry"),
-            (lambda: edited.probabilities(prompt_of(model), []), "words is a list with at least one entry"),
-            (lambda: edited.probabilities(prompt_of(model), ["☃"]), "'☃' cannot fill the gap"),
-            (lambda: edited.probabilities("A ___ or ___", [OLD]), "more than one gap"),
-            (lambda: edited.complete("This", 0), "tokens is 0: give" if causal else "bert is masked and does not"),
-            (lambda: edited.complete("this " * 30), "the model takes 1 to 24" if causal else "ask for probabilities"),
-        ):
-            with pytest.raises(UserError, match=said) as error:
-                ask()
-            assert "\n" not in str(error.value)
-    for ask in (lambda: edited.complete("This"), lambda: edited.probabilities(prompt_of(model), [OLD])):
-        with pytest.raises(UserError, match=f"^the edit '{prompt_of(model)}' → 'those' is over: ask inside its with"):
-            ask()
-
-
-def test_no_text_is_no_text_to_continue(gpt2: Model) -> None:
-    with edit_by(gpt2) as edited, pytest.raises(UserError, match="the text '' has 0 tokens: the model takes 1 to 24"):
-        edited.complete("")
-
-
-def test_what_fills_the_positions_is_continued_by_nothing(gpt2: Model) -> None:
-    with edit_by(gpt2) as edited:
-        text = " ".join(["this"] * 24)
-        assert len(gpt2.tokenizer.tokenizer.encode(text).ids) >= 24
-        assert edited.complete(gpt2.tokenizer.tokenizer.decode(gpt2.tokenizer.tokenizer.encode(text).ids[:24])) == ""
-
-
-def test_a_prompt_too_long_is_one_line_where_the_tokenizer_knows_no_limit(model: Model) -> None:
-    object.__setattr__(model.tokenizer, "max_length", None)
-    try:
-        editor = "knowledge_neuron" if model.adapter.objective == "masked" else "rome"
-        changes = {"prompt": f"The old man {'and this ' * 20}admires ___", "editor": editor}
-        refused(model, changes, r"the prompt 'The old .*' is longer than the model's 24 positions: shorten it")
-    finally:
-        object.__setattr__(model.tokenizer, "max_length", 24)
 
 
 def test_it_is_public_and_imported_at_first_use() -> None:
