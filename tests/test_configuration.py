@@ -97,6 +97,11 @@ def test_the_studies_are_right(file: Path) -> None:
         ("editing.sweep.tasks", ["P19"], ["editing.sweep.tasks.0", "is not a relation under editing.tasks"]),
         ("editing.sweep.editor", "fine_tuning", ["editing", "none of the editors with method rome"]),
         ("editing.editors.rome.method", "memit", ["editing.editors.rome", "'memit'", "'rome'"]),
+        (
+            "editing.editors.mine",
+            {"method": "rome", "families": {"gpt2": {}}},
+            ["editing", "call it 'rome' or 'rome-…'"],
+        ),
         ("editing.editors.rome.families.gpt2.layer", 4, ["rome.families.gpt2.layer", "has layers 0 to 3"]),
         ("editing.editors.rome.families.gpt2.token", "first", ["families.gpt2.token", "'subject_last' or 'last'"]),
         ("editing.editors.fine_tuning.families", {}, ["fine_tuning", "families", "at least 1"]),
@@ -178,3 +183,9 @@ def test_the_default_study_plans_every_task_that_each_model_can_take(tmp_path: P
     assert jobs["trace_prompts"] == batches("paradigms", traced) + batches("relations", traced) == 7
     assert jobs["edit_tasks"] == 3 * 5 + 1 and jobs["sweep_layers"] == 3 and jobs["collect_covariance"] == 3
     assert jobs["train_model"] == 6 and jobs["make_world"] == 4
+
+
+def test_a_model_from_elsewhere_has_no_text_to_collect_a_covariance_over() -> None:
+    config = changed("models.gpt2", {"family": "gpt2", "hub": {"id": "openai-community/gpt2"}})
+    [line] = mistakes(config)
+    assert "editing.editors.rome-covariance.covariance.texts" in line and "model 'gpt2' is not trained here" in line

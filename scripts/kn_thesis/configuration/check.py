@@ -236,12 +236,19 @@ def _traced_mistakes(config: Mapping[str, Any]) -> list[tuple[Key, str]]:
 
 
 def _edited_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tuple[Key, str]]:
-    """Tasks that are edited or swept though nobody asks them, and layers that a trained model does not have."""
+    """Tasks that are edited or swept though nobody asks them; layers and texts that a model does not have."""
     edited = _get(config, "editing", "tasks")
     relations = [task for task in edited if task in tasks.relations] if isinstance(edited, list) else []
     mistakes = _strangers(config, ("editing", "tasks"), _asked(config), "a task of this study")
     mistakes += _strangers(config, ("editing", "sweep", "tasks"), relations, "a relation under editing.tasks")
     for name, editor in _section(config, "editing", "editors").items():
+        key = ("editing", "editors", name, "covariance", "texts")
+        if _get(editor, "covariance") and (_get(editor, "covariance", "texts") or "training") == "training":
+            mistakes += [
+                (key, f"model {model!r} is not trained here and has no text of its own: name a data set")
+                for model, entry in _section(config, "models").items()
+                if _get(entry, "family") in _section(editor, "families") and _get(entry, "train") is None
+            ]
         for family, settings in _section(editor, "families").items():
             layer = _get(settings, "layer")
             for model, entry in _section(config, "models").items():

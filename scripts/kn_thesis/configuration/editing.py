@@ -124,12 +124,19 @@ class Editing(Strict):
 
     tasks: list[str] = Field(default_factory=list, description="of the study's tasks; []: no edits")
     requests: Count | None = Field(None, description="most per task, of what the model knows; null: all")
-    editors: dict[Name, Editor] = Field(default_factory=dict, description="name: method and settings")
+    editors: dict[Name, Editor] = Field(default_factory=dict, description="method, or method-variant: settings")
     questions: Questions = Field(default_factory=Questions)
     continuations: Continuations = Field(default_factory=Continuations)
     sweep: Sweep = Field(default_factory=Sweep)
     batch_tokens: int = Field(4096, ge=64, description="rows x tokens that are in memory at once")
     level: OpenShare = Field(0.05, description="of significance")
+
+    @model_validator(mode="after")
+    def _named_by_method(self) -> Editing:
+        for name, editor in self.editors.items():
+            if name != editor.method and not name.startswith(f"{editor.method}-"):
+                raise ValueError(f"editor {name!r}: call it {editor.method!r} or '{editor.method}-…', by its method")
+        return self
 
     @model_validator(mode="after")
     def _sweep_has_an_editor(self) -> Editing:
