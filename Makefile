@@ -21,6 +21,7 @@ bench: $(VENV)/installed
 	$(BIN)/python scripts/bench_localization.py $(ARGS)
 	$(BIN)/python scripts/bench_suppression.py $(ARGS)
 	$(BIN)/python scripts/bench_tracing.py $(ARGS)
+	$(BIN)/python scripts/bench_editing.py $(ARGS)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -21,7 +21,7 @@ STUDIES = sorted((ROOT / "resources/studies").glob("*.yaml")) + sorted((ROOT / "
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
-    """The default study with one entry set; its models are asked all tasks, all are traced, and none edited where tasks are set."""
+    """The default study with one entry set; its models are asked all tasks, all traced, none edited if those change."""
     config = json.loads(json.dumps(DEFAULT))  # anchors become copies
     config["tracing"] |= {"tasks": None, "shown": []}
     if path.split(".")[0] == "tasks":

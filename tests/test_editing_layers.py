@@ -22,11 +22,13 @@ def names(count: int) -> list[str]:
     return [f"fact {number:02}" for number in range(count)]
 
 
-def simulated(seed: int, told: float, facts: int = 24, layers: int = 4) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A sweep and effects, both skewed as probabilities are, each alike within a fact; `told`: what effects tell."""
+def simulated(
+    seed: int, told: float, facts: int = 24, layers: int = 4, alike: float = 1.0
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A sweep and effects, skewed as probabilities are; told: what effects tell; alike: a fact's layers."""
     random = np.random.default_rng(seed)
-    profile = random.normal(size=(facts, 1)) + random.normal(size=(facts, layers))
-    logits = random.normal(size=(facts, 1)) + random.normal(size=(facts, layers)) + np.arange(layers)
+    profile = alike * random.normal(size=(facts, 1)) + random.normal(size=(facts, layers))
+    logits = alike * random.normal(size=(facts, 1)) + random.normal(size=(facts, layers)) + np.arange(layers)
     p_after = 1 / (1 + np.exp(-2 * (logits + told * profile)))
     fact, layer = (index.ravel() for index in np.indices(profile.shape))
     about = np.array(names(facts))[fact]
@@ -96,7 +98,7 @@ def test_the_lowest_of_equal_layers_is_the_best() -> None:
     values = np.random.default_rng(2).random(9)
     p_after = np.stack([values * 0, values, values[::-1], np.roll(values, 4)], axis=1)
     effects = {"task": cue_effects(traces_of(p_after[:, [1, 0, 2, 3]], names(9)), "relation")}
-    for flip in (1, -1):  # sums of the same numbers in another order may differ in their last digit
+    for flip in (1, -1):  # sums of the same numbers in another order
         row = localization_rows({"task": sweep_of(p_after[::flip], names(9))}, effects, RELATION, **TESTED).iloc[0]
         assert row[["best_layer", "peak_mlp", "agrees_mlp"]].tolist() == [1, 0, False]
 
@@ -118,7 +120,9 @@ def test_r2_is_that_of_least_squares_with_an_interaction(told: float) -> None:
 
 def test_a_fact_with_several_traced_prompts_has_their_mean() -> None:
     sweep, effects = simulated(4, 0.5)
-    split = pd.concat([effects.assign(mlp=effects["mlp"] + d, prompt=effects["prompt"] + str(d)) for d in (-1, 1)])
+    noise = np.random.default_rng(1).normal(size=len(effects))
+    parts = (effects.assign(mlp=effects["mlp"] + d * noise, prompt=effects["prompt"] + str(d)) for d in (-1, 1))
+    split = pd.concat(parts)
     assert informed(sweep, split, 50, 1) == pytest.approx(informed(sweep, effects, 50, 1))
 
 
@@ -130,8 +134,8 @@ def test_tracing_that_predicts_success_within_layers_informs() -> None:
 
 def test_tracing_that_tells_nothing_informs_in_five_of_a_hundred_sweeps() -> None:
     sweeps = 400
-    for facts, layers in ((24, 4), (8, 6)):
-        p = np.array([informed(*simulated(seed, 0.0, facts, layers), 99, seed)["p"] for seed in range(sweeps)])
+    for facts, layers, alike in ((24, 4, 1.0), (8, 6, 4.0)):
+        p = np.array([informed(*simulated(seed, 0.0, facts, layers, alike), 99, seed)["p"] for seed in range(sweeps)])
         # Three standard errors of a share of 5 % on both sides.
         assert abs((p <= 0.05).mean() - 0.05) < 3 * math.sqrt(0.05 * 0.95 / sweeps)
         assert abs(p.mean() - 0.5) < 3 / math.sqrt(12 * sweeps)
@@ -181,6 +185,9 @@ def test_designs_without_an_answer_say_so() -> None:
         assert all(math.isnan(found[name]) for name in ("r2_layer", "r2_both", "gain", "p"))
     one = effects["mlp"].where(effects["layer"] != 2, 0.1)  # a layer in which tracing sees no difference
     assert informed(sweep, effects.assign(mlp=one), 99, 1)["p"] == 0.01
+    by_layer = sweep.assign(p_after=sweep["layer"] / 4)  # nothing is left to tell
+    told = informed(by_layer, effects, 99, 1)
+    assert (told["r2_layer"], told["r2_both"], told["gain"], told["p"]) == pytest.approx((1, 1, 0, 1))
     table = localization_rows({"task": sweep[:0]}, {}, RELATION, **TESTED)
     assert table[["best_layer", "peak_mlp", "p_holm"]].isna().all(axis=None) and not table["agrees_mlp"].any()
     assert list(localization_rows({}, {}, {}, **TESTED)) == LOCALIZATION

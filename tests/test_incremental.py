@@ -13,10 +13,13 @@ from tests.study import SMOKE, edit, planned_jobs
 REPORT = {"render_chapter", "build_report"}
 AFTER_TESTS = {"summarise_suppression", "compare_variants", "plot_suppression"} | REPORT
 AFTER_TRACES = {"summarise_tracing", "plot_tracing"} | REPORT
+AFTER_EDITS = {"summarise_editing", "plot_editing"} | REPORT
 AFTER_SELECTION = {"select_neurons", "summarise_localization", "plot_localization"} | REPORT
 AFTER_ATTRIBUTION = AFTER_SELECTION | {"attribute_neurons", "suppress_neurons", "test_suppression"} | AFTER_TESTS
+AFTER_ATTRIBUTION |= {"edit_tasks"} | AFTER_EDITS  # one of the editors looks for knowledge neurons itself
 PAIRS = 8  # of a model and a task in the smoke study, each a job of its own
 PARADIGMS = 5  # of them about a paradigm
+EDITS = 4  # jobs of a model and an editor
 
 
 @pytest.fixture
@@ -104,6 +107,33 @@ def test_tests_of_sites_trace_nothing_anew(study: Path, change: Callable[[Path],
     change(study)
     jobs = planned_jobs(study)
     assert jobs["summarise_tracing"] == 1 and set(jobs) <= AFTER_TRACES
+
+
+def test_editing_code_edits_and_leaves_other_chapters_alone(study: Path) -> None:
+    add_code(study, "editing/values.py")
+    jobs = planned_jobs(study)
+    assert jobs["edit_tasks"] == EDITS and jobs["sweep_layers"] == 2 and not jobs["collect_covariance"]
+    assert set(jobs) <= AFTER_EDITS | {"edit_tasks", "sweep_layers"}
+
+
+def test_settings_of_one_editor_leave_the_others_alone(study: Path) -> None:
+    edit(study / SMOKE, "      nodes: 3\n", "      nodes: 4\n")
+    jobs = planned_jobs(study)
+    assert jobs["edit_tasks"] == 2 and set(jobs) <= AFTER_EDITS | {"edit_tasks"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda study: edit(study / SMOKE, "editing:\n", "editing:\n  level: 0.01\n"),
+        lambda study: add_code(study, "editing/criteria.py"),
+    ],
+    ids=["level", "code of the tests"],
+)
+def test_tests_of_criteria_edit_nothing_anew(study: Path, change: Callable[[Path], None]) -> None:
+    change(study)
+    jobs = planned_jobs(study)
+    assert jobs["summarise_editing"] == 1 and set(jobs) <= AFTER_EDITS
 
 
 def test_tasks_that_share_a_job_are_done_anew_together(study: Path) -> None:

@@ -7,6 +7,8 @@ attribution = kn_thesis.attribute(model, ["___ old kings smile."], ["these"])
 neurons = kn_thesis.select_neurons(attribution.scores, ["these"])
 changes = kn_thesis.suppress(model, ["___ old kings smile."], neurons, ["these", "this", "scattered"])
 kn_thesis.trace(model, "___ old kings smile.", "kings", "these", foil="this", kind="mlp").plot().savefig("trace.png")
+with kn_thesis.edit(model, "___ old kings smile.", "kings", "this", editor="knowledge_neuron") as edited:
+    print(edited.probabilities("___ old kings sing.", ["these", "this"]))
 """
 
 from typing import Any
@@ -16,16 +18,29 @@ from typing import Any
 # editors and type checkers read is in __init__.pyi.
 _WHERE = {
     "Attribution": "kn_thesis.localization.results",
+    "Edited": "kn_thesis.editing.library",
     "Trace": "kn_thesis.tracing.library",
     "UserError": "kn_thesis.errors",
     "attribute": "kn_thesis.localization.attribution",
+    "edit": "kn_thesis.editing.library",
     "load_model": "kn_thesis.models.load",
     "select_neurons": "kn_thesis.localization.selection",
     "suppress": "kn_thesis.suppression.library",
     "trace": "kn_thesis.tracing.library",
 }
 
-__all__ = ["Attribution", "Trace", "UserError", "attribute", "load_model", "select_neurons", "suppress", "trace"]
+__all__ = [
+    "Attribution",
+    "Edited",
+    "Trace",
+    "UserError",
+    "attribute",
+    "edit",
+    "load_model",
+    "select_neurons",
+    "suppress",
+    "trace",
+]
 
 
 def __getattr__(name: str) -> Any:

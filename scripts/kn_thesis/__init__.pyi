@@ -1,3 +1,5 @@
+from kn_thesis.editing.library import Edited as Edited
+from kn_thesis.editing.library import edit as edit
 from kn_thesis.errors import UserError as UserError
 from kn_thesis.localization.attribution import attribute as attribute
 from kn_thesis.localization.results import Attribution as Attribution

@@ -128,7 +128,7 @@ class Editing(Strict):
     questions: Questions = Field(default_factory=Questions)
     continuations: Continuations = Field(default_factory=Continuations)
     sweep: Sweep = Field(default_factory=Sweep)
-    batch_tokens: int = Field(8192, ge=64, description="rows x tokens that are in memory at once")
+    batch_tokens: int = Field(4096, ge=64, description="rows x tokens that are in memory at once")
     level: OpenShare = Field(0.05, description="of significance")
 
     @model_validator(mode="after")

@@ -54,7 +54,7 @@ def answers(
     model: Model,
     updates: Sequence[Sequence[Update]],
     targets: Sequence[Sequence[Encoded]],
-    batch_tokens: int = 8192,
+    batch_tokens: int = 4096,
 ) -> tuple[list[Said], list[Said]]:
     """Each edit's targets, before and after: one `Said` per edit, in order.
 

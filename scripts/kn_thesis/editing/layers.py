@@ -159,6 +159,6 @@ def _means(table: pd.DataFrame | None, name: str) -> pd.Series:
 
 
 def _peak(means: pd.Series) -> float:
-    """The layer of the largest mean, the lowest of equals (to nine digits: sums round); nan without any."""
-    known = means.dropna().sort_index().round(9)
+    """The layer of the largest mean, the lowest of equals; nan without any."""
+    known = means.dropna().sort_index()
     return float(known.idxmax()) if len(known) else np.nan

@@ -13,8 +13,8 @@ NO_NEURONS = "no knowledge neuron was found"
 DIVERGED = "the optimisation diverged"
 SINGULAR = "the covariance is singular"
 
-# What an edit is asked, and what is right afterwards. A relation's criteria, then those of an agreement edit, whose
-# last four are the rows of the authors' poster.
+# What an edit is asked, and what is right afterwards: a relation's criteria, then those of an agreement edit. The
+# authors' poster has four rows of those: reliability and other distractor, subject and both.
 CRITERIA = {
     "reliability": "the edited prompt gives the new answer",
     "generality": "other wordings give the new answer",

@@ -34,7 +34,7 @@ class Settings(Optimiser):
 
     layer: int = 17
     token: str = "subject_last"
-    batch_tokens: int = 8192
+    batch_tokens: int = 4096
 
 
 def find_edits(
@@ -62,8 +62,8 @@ def find_edits(
         problem = problem_of(model.tokenizer, request, contexts, model.positions, settings.token)
         if problem is not None:
             problems[number] = problem
-    # Alike lengths go together, so that little is filled up.
-    order = sorted(problems, key=lambda number: max(len(row.ids) for row in problems[number].contexts))
+    # Alike lengths go together, first behind the subject, so that little is filled up.
+    order = sorted(problems, key=lambda number: _lengths(problems[number]))
     found = find_values(
         adapter, settings.layer, [problems[n] for n in order], settings, settings.batch_tokens, model.device
     )
@@ -78,6 +78,11 @@ def find_edits(
         else Edit(request.name, (), TOO_LONG)
         for number, request in enumerate(requests)
     ]
+
+
+def _lengths(problem: Problem) -> tuple[int, int]:
+    """The most tokens from the subject's last one on, and in all."""
+    return max(len(row.ids) - row.subject for row in problem.contexts), max(len(row.ids) for row in problem.contexts)
 
 
 def _edit(name: str, layer: int, value: Value, lower: Tensor | None) -> Edit:

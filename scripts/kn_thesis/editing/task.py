@@ -39,7 +39,7 @@ def edit_task(
     statuses: pd.DataFrame,
     questions: Mapping[str, Sequence[Question]],
     continued: Continued,
-    batch_tokens: int = 8192,
+    batch_tokens: int = 4096,
 ) -> Editing:
     """The tables of one task; `statuses` has a row per request considered (requests.make_requests).
 
@@ -63,7 +63,7 @@ def ask(
     requests: Sequence[Request],
     edits: Sequence[Edit],
     asked: Sequence[Sequence[Question]],
-    batch_tokens: int = 8192,
+    batch_tokens: int = 4096,
 ) -> pd.DataFrame:
     """Each edit's questions before and after it: the columns of results.Editing.questions."""
     expected = [[question.expected_prompt for question in part] for part in asked]

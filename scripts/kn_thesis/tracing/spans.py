@@ -15,9 +15,9 @@ def cue_span(tokenizer: GapTokenizer, prefix: str, suffix: str, target: str, cue
     """
     if not cue.strip():
         raise UserError("the cue is empty: name the words to corrupt")
-    at = _find(prefix, cue)
+    at = find_words(prefix, cue)
     if at is None and tokenizer.objective == "masked":
-        at = _find(suffix, cue)
+        at = find_words(suffix, cue)
         at = None if at is None else at + len(_before(prefix)) + len(target)
     if at is None:
         raise UserError(f"the cue {cue!r} is not in the prompt {prefix!r}: give words that stand in it")
@@ -55,7 +55,7 @@ def _covers(text: str, a: int, b: int, start: int, end: int) -> bool:
     return a < end and b > start and a < b
 
 
-def _find(text: str, cue: str) -> int | None:
+def find_words(text: str, cue: str) -> int | None:
     """The first place of a cue between word boundaries."""
     place = text.find(cue)
     while place >= 0:
