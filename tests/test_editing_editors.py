@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -130,8 +129,24 @@ def test_rome_at_the_last_token(models: dict[str, Model], family: str) -> None:
     assert near(found.updates[0].matrix(), expected.delta)
 
 
-def test_rome_leaves_out_what_does_not_fit(models: dict[str, Model]) -> None:
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_subject_in_small_letters_whose_last_token_is_one(models: dict[str, Model], family: str) -> None:
+    model = models[family]
+    prefix, subject = "In spainz, the capital is", "spainz"
+    encoded = model.tokenizer.encode(prefix, "", "Rome")
+    request = replace(requests_for(model)[0], prefix=prefix, suffix="", subject=subject, subject_at=3)
+    request = replace(request, new="Rome", new_prompt=encoded)
+    ids, last = texts_of(model, request, ())[0][0]
+    assert model.tokenizer.tokenizer.decode([ids[last]]) == "z"
+    request = replace(request, subject_token=last)
+    [found] = rome.find_edits(model, [request], ROME, contexts=CONTEXTS)
+    assert near(found.updates[0].matrix(), plain_rome(model, request, CONTEXTS, None).delta)
+
+
+@pytest.mark.parametrize("limit", [40, None])
+def test_rome_leaves_out_what_does_not_fit(models: dict[str, Model], limit: int | None) -> None:
     model = models["gpt2"]
+    model = replace(model, tokenizer=replace(model.tokenizer, max_length=limit))
     first, second, *_ = requests_for(model)
     ids = first.new_prompt.input_ids
     long = replace(first, name="long", new_prompt=Encoded(ids * 20, len(ids) * 20 - 1, first.new_prompt.target_ids))
@@ -267,26 +282,3 @@ def test_knowledge_neurons_are_those_of_the_fact_alone(models: dict[str, Model],
         for update in found.updates:
             assert near(update.matrix(), expected[update.layer], 1e-12)
     assert len(shares) > 1 and max(shares) > 0  # some neurons are left out, and some are not
-
-
-def test_own_neurons_by_hand() -> None:
-    having = {"0": [(0, 3), (1, 3), (2, 2)], "1": [(0, 3), (2, 2)], "2": [(0, 3)], "3": [(0, 3), (1, 4)]}
-    rows = [(group, layer, i) for group, neurons in having.items() for layer, i in neurons]
-    selected = pd.DataFrame(rows, columns=["group", "layer", "neuron"])
-
-    def own(shared: float, requests: int = 4) -> list[tuple[str, int, int]]:
-        return list(knowledge_neuron.own_neurons(selected, requests, shared).itertuples(index=False, name=None))
-
-    assert own(0.0) == [("0", 1, 3), ("3", 1, 4)]
-    assert own(0.33) == own(0.0)
-    assert own(0.34) == [("0", 1, 3), ("0", 2, 2), ("1", 2, 2), ("3", 1, 4)]
-    assert own(0.99) == own(0.34) and own(1.0) == rows
-    # Of requests that have none the others are more.
-    assert own(0.3, 11) == rows and own(0.29, 11) == own(0.34)
-
-
-@pytest.mark.xfail(strict=True, reason="0.29 · 100 is a little less than 29: compared without a tolerance")
-def test_a_share_of_other_facts_does_not_hang_on_a_last_bit() -> None:
-    selected = pd.DataFrame({"group": map(str, range(30)), "layer": 0, "neuron": 5})
-    assert len(knowledge_neuron.own_neurons(selected, 101, 0.29)) == 30
-    assert not len(knowledge_neuron.own_neurons(selected, 101, 0.28))
