@@ -20,11 +20,12 @@ from kn_thesis.editing.findings import (
     say_tests,
 )
 from kn_thesis.editing.names import AGREEMENT_CRITERIA, CRITERIA, RELATION_CRITERIA
-from kn_thesis.editing.rows import editors_of
-from kn_thesis.editing.words import CRITERION_WORDS, listed, span, within
+from kn_thesis.editing.rows import editors_of, without_one_way
+from kn_thesis.editing.words import CRITERION_WORDS, editor_words, listed, method_of, span, within
 from tests.edited_tables import (
     comparison_row,
     criterion_row,
+    directions_table,
     editing_table,
     fluency_row,
     skipped_table,
@@ -39,11 +40,30 @@ def test_words() -> None:
     assert set(CRITERION_WORDS) == set(CRITERIA) and len(set(CRITERION_WORDS.values())) == len(CRITERIA)
 
 
+def test_editors_are_named_by_their_method() -> None:
+    names = {
+        "rome": "ROME",
+        "rome-gap": "ROME (gap)",
+        "knowledge_neuron-a-b": "knowledge neurons (a-b)",
+        "memit": "memit",
+    }
+    assert {name: editor_words(name) for name in names} == names
+    assert [method_of(name) for name in names] == ["rome", "rome", "knowledge_neuron", "memit"]
+
+
 def test_editors_come_in_their_own_order() -> None:
-    assert editors_of(pd.DataFrame({"editor": ["memit", "fine_tuning", "rome", "rome"]})) == [
-        *("rome", "fine_tuning", "memit")
-    ]
-    assert editors_of(pd.DataFrame()) == []
+    names = ["memit", "rome-b", "fine_tuning", "rome-a", "rome", "rome"]
+    table = pd.DataFrame({"editor": names})
+    assert editors_of(table) == ["rome", "rome-b", "rome-a", "fine_tuning", "memit"]
+    assert editors_of(table, "rome") == ["rome", "rome-b", "rome-a"]
+    assert editors_of(pd.DataFrame()) == editors_of(table, "knowledge_neuron") == []
+
+
+def test_models_that_read_one_direction_are_left_out() -> None:
+    table = editing_table(("gpt2", "gpt2-one-way"))
+    assert set(without_one_way(table, directions_table())["model"]) == {"gpt2"}
+    assert len(without_one_way(table, pd.DataFrame())) == len(table)
+    assert without_one_way(pd.DataFrame(), directions_table()).empty
 
 
 @pytest.mark.parametrize(
@@ -84,7 +104,7 @@ def test_criteria_as_the_paper_has_them() -> None:
     assert say_criteria(table) == [
         "**gpt2**, claim 8 (editing knowledge neurons is unreliable). Against the paper: reliability 77% [72%, 82%].",
         "**gpt2**, claim 9 (ROME is reliable and general, but fails symmetry). As the paper has it: reliability 97% "
-        "[92%, 100%]; generality 90% [85%, 95%]; symmetry, new side 3% [0%, 8%]; symmetry, old side 24% [19%, 29%] of "
+        "[92%, 100%]; generality 90% [85%, 95%]; symmetry (new side) 3% [0%, 8%]; symmetry (old side) 24% [19%, 29%] of "
         "what the model knew.",
         "**gpt2**, claim 10 (ROME fails synonymy). As the paper has it: synonymy 10% [5%, 15%].",
         "**gpt2**, other subjects keep the answer that the model knew: ROME 85% [80%, 90%], knowledge neurons 65% "
@@ -104,19 +124,19 @@ def claim_nine(**rows: dict[str, Any]) -> str:
 
 def test_what_contradicts_the_paper_is_said() -> None:
     assert claim_nine(symmetry_new={"share": 0.8}) == (
-        "As the paper has it: reliability 90% [85%, 95%]; generality 90% [85%, 95%]; symmetry, old side 10% [5%, 15%] "
-        "of what the model knew. Against the paper: symmetry, new side 80% [75%, 85%]."
+        "As the paper has it: reliability 90% [85%, 95%]; generality 90% [85%, 95%]; symmetry (old side) 10% [5%, 15%] "
+        "of what the model knew. Against the paper: symmetry (new side) 80% [75%, 85%]."
     )
     unreliable = claim_nine(reliability={"share": 0.2}, generality={"share": 0.48})
     assert "Against the paper: reliability 20% [15%, 25%]. Open" in unreliable
     assert unreliable.endswith("Open (no interval, or it includes 50%): generality 48% [43%, 53%].")
     nothing = dict.fromkeys(["share", "low", "high", "share_known", "known_low", "known_high"], np.nan)
     assert claim_nine(symmetry_new=nothing, symmetry_old=nothing).endswith(
-        "Nothing to judge by: symmetry, new side; symmetry, old side."
+        "Nothing to judge by: symmetry (new side); symmetry (old side)."
     )
     # A model that knew nothing of the old side meets it without an edit: that is no success.
     ignorant = claim_nine(symmetry_old={"share": 1.0, "share_known": np.nan})
-    assert ignorant.endswith("Nothing to judge by: symmetry, old side.")
+    assert ignorant.endswith("Nothing to judge by: symmetry (old side).")
     few = claim_nine(reliability={"low": np.nan, "high": np.nan})
     assert few.endswith("Open (no interval, or it includes 50%): reliability 90%.")
 
@@ -178,7 +198,7 @@ def test_tests_are_counted() -> None:
     ]
     assert say_tests(pd.DataFrame(rows)) == [
         "**gpt2**: 2 of 3 comparisons differ after Holm's correction (1 could not be tested): ROME, facts: reliability "
-        "without symmetry, new side in 33 of 40 edits, the reverse in 1 (p = 4e-08); fine-tuning, syntax: reliability "
+        "without symmetry (new side) in 33 of 40 edits, the reverse in 1 (p = 4e-08); fine-tuning, syntax: reliability "
         "without another verb in 2 of 40 edits, the reverse in 30 (p = 4e-08).",
         "**llama**: 0 of 1 comparisons differ after Holm's correction.",
         "**bert**: no comparison could be tested (1 could not be tested).",
@@ -221,7 +241,7 @@ def test_the_first_page_has_one_sentence() -> None:
     )
     assert first_page_sentence(table, tests) == (
         "Edits of facts with ROME show reliability in 97% [92%, 100%] (gpt2) and 97% [92%, 100%] (llama); generality "
-        "in 90% [85%, 95%] (gpt2) and 90% [85%, 95%] (llama); symmetry, new side in 3% [0%, 8%] (gpt2) and 3% [0%, 8%] "
+        "in 90% [85%, 95%] (gpt2) and 90% [85%, 95%] (llama); symmetry (new side) in 3% [0%, 8%] (gpt2) and 3% [0%, 8%] "
         "(llama); synonymy in 10% [5%, 15%] (gpt2); over all editors, 1 of 2 comparisons of two criteria differ after "
         "Holm's correction."
     )

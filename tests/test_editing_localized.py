@@ -82,10 +82,10 @@ def test_directions_whichever_way_they_went() -> None:
     assert len(said) == 2 and said[1].startswith("**gpt2** against **gpt2-one-way**, fine-tuning, P36: ")
     both = "30% [18%, 45%] against 5% [1%, 17%] of 40 facts (they differ, Holm-corrected p = 0.008)"
     assert said[0] == (
-        f"**gpt2** against **gpt2-one-way**, ROME, P36: symmetry, new side {both}; symmetry, old side {both}; "
+        f"**gpt2** against **gpt2-one-way**, ROME, P36: symmetry (new side) {both}; symmetry (old side) {both}; "
         "reliability 95% [84%, 99%] against 90% [77%, 96%] of 40 facts (no difference that can be told from chance, "
-        "Holm-corrected p = 1). Where training states both directions, most edits fail symmetry, new side and "
-        "symmetry, old side."
+        "Holm-corrected p = 1). Where training states both directions, most edits fail symmetry (new side) and "
+        "symmetry (old side)."
     )
     met = {"share_both": 0.9, "low_both": 0.8, "high_both": 0.97}
     rows = [
@@ -94,8 +94,8 @@ def test_directions_whichever_way_they_went() -> None:
         direction_row("reliability", task="P101"),
     ]
     (said,) = say_directions(pd.DataFrame(rows))
-    assert "symmetry, new side 90% [80%, 97%] against 5% [1%, 17%] of 40 facts (not tested)" in said
-    assert said.endswith("most edits meet symmetry, new side and it stays open of symmetry, old side.")
+    assert "symmetry (new side) 90% [80%, 97%] against 5% [1%, 17%] of 40 facts (not tested)" in said
+    assert said.endswith("most edits meet symmetry (new side) and it stays open of symmetry (old side).")
 
 
 def test_directions_that_nothing_was_asked_of() -> None:
