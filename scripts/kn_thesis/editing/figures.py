@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from kn_thesis.editing.localized import PEAKS, with_inverse
+from kn_thesis.editing.localized import FEWEST_FACTS, PEAKS, enough, with_inverse
 from kn_thesis.editing.names import AGREEMENT_CRITERIA, RELATION_CRITERIA
 from kn_thesis.editing.rows import POOLED, chosen, editors_of, models_of, peak
 from kn_thesis.editing.styles import Marker, editor_styles
@@ -86,13 +86,14 @@ def _criteria(editing: pd.DataFrame, shown: Sequence[str], kind: str, criteria: 
 def plot_directions(directions: pd.DataFrame) -> Figure:
     """Facts whose edit meets a criterion, where training states both directions and where one.
 
-    `directions` is editing_directions.csv; a panel per pair of models, editor and task that has an inverse. Intervals
-    are Wilson's; a star: the models differ.
+    `directions` is editing_directions.csv; a panel per pair of models, editor and task that has an inverse and
+    enough facts. Intervals are Wilson's; a star: the models differ.
     """
-    rows = with_inverse(directions)
+    rows = enough(directions)
     rows = rows[rows["criterion"].isin(DIRECTIONS)] if len(rows) else rows
     if not len(rows):
-        return nothing("no pair of worlds: nothing to compare")
+        few = len(with_inverse(directions)) > 0
+        return nothing(f"fewer than {FEWEST_FACTS} facts" if few else "no pair of worlds: nothing to compare")
     panels = list(rows.groupby(["both", "one_way", "editor", "task"], sort=False))
     figure, axes = _stacked(panels, [len(DIRECTIONS) * (GAP + 2 * LANE) + 0.2] * len(panels), legend=0.7)
     for axis, ((both, one_way, editor, task), part) in zip(axes, panels, strict=True):
