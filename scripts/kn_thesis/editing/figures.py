@@ -36,7 +36,7 @@ DIRECTIONS = ("symmetry_new", "symmetry_old", "reliability", "generality")
 WIDTH = 6.4  # inches: letters stay readable when the figure is 400 pixels wide
 LETTERS = 34  # of a title in a line
 SOFT = "#777777"
-LANE = 0.13  # height of one point, in inches
+LANE = 0.15  # height of one point, in inches
 GAP = 0.24  # between two criteria
 
 
@@ -156,7 +156,7 @@ def _dodged(at: int, names: Sequence[str]) -> list[tuple[str, float]]:
 def _point(axis: Axes, at: float, values: pd.Series, colour: str, marker: Marker, before: float = float("nan")) -> None:
     """A share with its interval, and, larger and hollow, the share before."""
     share, low, high = values
-    axis.plot(before, at, marker=marker, markersize=10, markerfacecolor="none", markeredgecolor=colour, clip_on=False)
+    axis.plot(before, at, marker=marker, markersize=9, markerfacecolor="none", markeredgecolor=colour, clip_on=False)
     axis.plot([low, high], [at, at], color=colour, linewidth=1.8, solid_capstyle="butt", clip_on=False)
     axis.plot(share, at, marker=marker, markersize=6.5, color=colour, markeredgewidth=0, clip_on=False)
 

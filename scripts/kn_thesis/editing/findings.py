@@ -50,8 +50,8 @@ def _claim_line(editing: pd.DataFrame, model: str, claim: Claim) -> str:
     editors = editors_of(rows, claim.method)
     if not editors:
         return ""
-    said = " ".join(f"{editor_words(name)}: {_judgement(chosen(rows, editor=name), claim)}." for name in editors)
-    return f"**{model}**, claim {claim.number} ({claim.says}). {said}"
+    said = "; ".join(f"{editor_words(name)} – {_judgement(chosen(rows, editor=name), claim)}" for name in editors)
+    return f"**{model}**, claim {claim.number} ({claim.says}): {said}."
 
 
 def _judgement(rows: pd.DataFrame, claim: Claim) -> str:
@@ -63,7 +63,7 @@ def _judgement(rows: pd.DataFrame, claim: Claim) -> str:
         went = verdict(share, low, high, most)
         number = within(share, low, high) if went == OPEN else f"{share:.0%}"
         found[went].append(criterion_words(criterion) + (f" {number}" if went != NOT_ASKED else ""))
-    return "; ".join(f"{VERDICTS[name]} {listed(parts)}" for name, parts in found.items() if parts)
+    return ", ".join(f"{VERDICTS[name]} {listed(parts)}" for name, parts in found.items() if parts)
 
 
 def say_reach(editing: pd.DataFrame) -> list[str]:
@@ -199,7 +199,7 @@ def _edited(rows: pd.DataFrame) -> str:
     """How many requests of one editor were edited, and why others were not, the most frequent reason first."""
     counts = rows.groupby("status", sort=True)["edits"].sum()
     others = counts.drop(EDITED, errors="ignore").sort_values(ascending=False, kind="stable")
-    why = ", ".join(f"{reason} {count:,}" for reason, count in others.items() if count)
+    why = ", ".join(f"{reason}: {count:,}" for reason, count in others.items() if count)
     return f"{counts.get(EDITED, 0):,} of {counts.sum():,} requests are edited" + (f" ({why})" if why else "")
 
 

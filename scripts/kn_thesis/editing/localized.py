@@ -159,9 +159,7 @@ def _story(rows: pd.DataFrame) -> str:
         if not len(part):
             continue
         below, above = part["high_both"] < HALF, part["low_both"] > HALF
-        kinds = {"fail": below, "meet": above, "leave open": ~(below | above)}
-        went = [
-            f"{words} it with {_who(editors_of(part[which]), part)}" for words, which in kinds.items() if which.any()
-        ]
-        said.append(f"{criterion_words(criterion)}: most edits {listed(went)}")
+        kinds = {"most edits fail it": below, "most edits meet it": above, "it stays open": ~(below | above)}
+        went = [f"{words} with {_who(editors_of(part[which]), part)}" for words, which in kinds.items() if which.any()]
+        said.append(f"{criterion_words(criterion)}: {listed(went)}")
     return f"Where training states both directions, {'; '.join(said)}." if said else ""

@@ -14,7 +14,7 @@ Marker = str | tuple[int, int, int]
 METHOD_STYLES = {"rome": ("#0072B2", "o"), "knowledge_neuron": ("#D55E00", "s"), "fine_tuning": ("#009E73", "^")}
 FURTHER_COLOURS = ("#B2387F", "#555555", "#B8860B", "#54278F", "#8C510A")
 FURTHER_MARKERS = ("D", "v", "P", "X", "*", "p", "<", ">", "h", "d", "8")
-LIGHTEST, DARKEST = 0.5, 0.6  # how much white or black is mixed in at most
+LIGHTEST, DARKEST = 0.4, 0.6  # how much white or black is mixed in at most
 
 
 def editor_styles(editors: Iterable[str]) -> dict[str, tuple[str, Marker]]:
