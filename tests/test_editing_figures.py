@@ -230,6 +230,13 @@ def test_directions_are_drawn_side_by_side() -> None:
         assert [text.get_position()[1] for text in axis.texts if text.get_text() == "★"] == [0, 1]
 
 
+def test_tasks_with_few_facts_have_no_panel() -> None:
+    few = pd.DataFrame([direction_row("symmetry_new", task="P1376", facts=9)])
+    figure = plot_directions(pd.concat([directions_table(("rome",)), few]))
+    assert titles(figure) == ["ROME, P36\ngpt2 against gpt2-one-way"]
+    assert written(plot_directions(few)) == ["fewer than 10 facts"]
+
+
 def test_a_direction_that_was_not_asked() -> None:
     (axis,) = plot_directions(pd.DataFrame([direction_row("symmetry_new")])).axes
     assert texts(axis).count("not asked") == 3 and len(points(axis, hollow=False)) == 2
