@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.markers import MarkerStyle
 
 from kn_thesis.editing.figures import (
-    EDITOR_STYLES,
     PEAK_LINES,
     SWEEP_STYLES,
     plot_agreement,
@@ -22,6 +23,7 @@ from kn_thesis.editing.figures import (
     plot_directions,
     plot_layers,
 )
+from kn_thesis.editing.styles import METHOD_STYLES, editor_styles
 from kn_thesis.report.style import save_figure, use_style
 from tests.edited_tables import (
     CRITERIA,
@@ -82,13 +84,12 @@ def test_a_point_per_editor_and_criterion(plot: Callable[..., Figure], kind: str
             [line.get_xdata()[0] for line in before], [ROME[name][0] for name in names for _ in range(3)]
         )
         # Each editor has a marker and a colour of its own, and all of a criterion stand in its line.
-        for line, (colour, marker) in zip(filled, list(EDITOR_STYLES.values()) * len(names), strict=True):
+        for line, (colour, marker) in zip(filled, list(METHOD_STYLES.values()) * len(names), strict=True):
             assert (line.get_color(), line.get_marker()) == (colour, marker)
         assert [round(line.get_ydata()[0]) for line in filled] == list(np.repeat(range(len(names)), 3))
         lows = [(max(share - 0.05, 0), min(share + 0.05, 1)) for share in shares]
         np.testing.assert_allclose(sorted(bars(axis)), sorted(lows))
         assert texts(axis).count("n = 40") == len(names)
-    assert len({marker for _, marker in EDITOR_STYLES.values()}) == len(EDITOR_STYLES)
 
 
 def test_criteria_are_named_in_order_and_the_legend_says_what_is_hollow() -> None:
@@ -97,7 +98,7 @@ def test_criteria_are_named_in_order_and_the_legend_says_what_is_hollow() -> Non
     labels = [text.get_text() for text in legend.get_texts()]
     assert labels == ["ROME", "knowledge neurons", "fine-tuning", "hollow: before the edit"]
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    expected = ["reliability", "generality", "locality", "symmetry, new side", "symmetry, old side", "synonymy"]
+    expected = ["reliability", "generality", "locality", "symmetry (new side)", "symmetry (old side)", "synonymy"]
     assert names == expected
     low, high = figure.axes[0].get_xlim()
     assert low < 0 and high > 1
@@ -131,6 +132,37 @@ def test_an_editor_that_nobody_named_is_drawn() -> None:
     figure = plot_criteria(pd.DataFrame(rows), ["gpt2"])
     assert [text.get_text() for text in figure.legends[0].get_texts()][:2] == ["ROME", "memit"]
     assert len({line.get_marker() for line in points(figure.axes[0], hollow=False)}) == 2
+
+
+def test_every_editor_has_a_colour_and_a_marker_of_its_own() -> None:
+    known = ["rome", "rome-gap", "rome-covariance", "knowledge_neuron", "knowledge_neuron-half", "fine_tuning"]
+    for names in (known, [*known, *(f"rome-{number}" for number in range(9)), *(f"m{number}" for number in range(30))]):
+        styles = editor_styles(names)
+        assert list(styles) == names
+        assert len({colour for colour, _ in styles.values()}) == len(names)
+        assert len({marker for _, marker in styles.values()}) == len(names)
+        assert {name: styles[name] for name in METHOD_STYLES} == METHOD_STYLES
+        for colour, marker in styles.values():  # matplotlib knows them, and they are seen on white
+            MarkerStyle(marker)
+            assert max(to_rgb(colour)[:2]) < 0.9
+        # Shades: the channels of a variant stand in the same order as its method's.
+        for name in ("rome-gap", "rome-covariance"):
+            red, green, blue = to_rgb(styles[name][0])
+            assert red < green < blue
+    assert editor_styles(["rome-gap"])["rome-gap"][1] != "o" and editor_styles([]) == {}
+
+
+def test_editors_look_alike_in_both_figures() -> None:
+    table = editing_table(("gpt2",), ("rome", "rome-covariance", "rome-gap"))
+    table = table[(table["kind"] == "relation") | (table["editor"] != "rome-covariance")]
+    looks = []
+    for plot in (plot_criteria, plot_agreement):
+        handles = plot(table, ["gpt2"]).legends[0].legend_handles
+        looks.append({line.get_label(): (line.get_color(), line.get_marker()) for line in handles})
+    criteria, agreement = looks
+    assert set(agreement) == {"ROME", "ROME (gap)", "hollow: before the edit"}
+    assert all(criteria[name] == look for name, look in agreement.items())
+    assert len(set(criteria.values())) == 4
 
 
 def test_the_sweep_is_the_table_s() -> None:
@@ -190,12 +222,19 @@ def test_directions_are_drawn_side_by_side() -> None:
     # A relation without an inverse has no panel.
     assert titles(figure) == [f"{name}, P36\ngpt2 against gpt2-one-way" for name in ("fine-tuning", "ROME")]
     for axis in figure.axes:
-        assert [text.get_text() for text in axis.get_yticklabels()][::2] == ["symmetry, new side", "reliability"]
+        assert [text.get_text() for text in axis.get_yticklabels()][::2] == ["symmetry (new side)", "reliability"]
         drawn = {(line.get_marker(), round(line.get_ydata()[0])): line.get_xdata()[0] for line in points(axis, False)}
         expected = {("o", 0): 0.3, ("s", 0): 0.05, ("o", 1): 0.3, ("s", 1): 0.05}
         assert drawn == expected | {("o", 2): 0.95, ("s", 2): 0.9, ("o", 3): 0.95, ("s", 3): 0.9}
         assert (0.18, 0.45) in bars(axis) and (0.77, 0.96) in bars(axis)
         assert [text.get_position()[1] for text in axis.texts if text.get_text() == "★"] == [0, 1]
+
+
+def test_tasks_with_few_facts_have_no_panel() -> None:
+    few = pd.DataFrame([direction_row("symmetry_new", task="P1376", facts=9)])
+    figure = plot_directions(pd.concat([directions_table(("rome",)), few]))
+    assert titles(figure) == ["ROME, P36\ngpt2 against gpt2-one-way"]
+    assert written(plot_directions(few)) == ["fewer than 10 facts"]
 
 
 def test_a_direction_that_was_not_asked() -> None:

@@ -16,15 +16,17 @@ from kn_thesis.editing.findings import (
     say_agreement,
     say_criteria,
     say_fluency,
+    say_reach,
     say_skipped,
     say_tests,
 )
 from kn_thesis.editing.names import AGREEMENT_CRITERIA, CRITERIA, RELATION_CRITERIA
-from kn_thesis.editing.rows import editors_of
-from kn_thesis.editing.words import CRITERION_WORDS, listed, span, within
+from kn_thesis.editing.rows import editors_of, without_one_way
+from kn_thesis.editing.words import CRITERION_WORDS, editor_words, listed, method_of, span, within
 from tests.edited_tables import (
     comparison_row,
     criterion_row,
+    directions_table,
     editing_table,
     fluency_row,
     skipped_table,
@@ -39,11 +41,30 @@ def test_words() -> None:
     assert set(CRITERION_WORDS) == set(CRITERIA) and len(set(CRITERION_WORDS.values())) == len(CRITERIA)
 
 
+def test_editors_are_named_by_their_method() -> None:
+    names = {
+        "rome": "ROME",
+        "rome-gap": "ROME (gap)",
+        "knowledge_neuron-a-b": "knowledge neurons (a-b)",
+        "memit": "memit",
+    }
+    assert {name: editor_words(name) for name in names} == names
+    assert [method_of(name) for name in names] == ["rome", "rome", "knowledge_neuron", "memit"]
+
+
 def test_editors_come_in_their_own_order() -> None:
-    assert editors_of(pd.DataFrame({"editor": ["memit", "fine_tuning", "rome", "rome"]})) == [
-        *("rome", "fine_tuning", "memit")
-    ]
-    assert editors_of(pd.DataFrame()) == []
+    names = ["memit", "rome-b", "fine_tuning", "rome-a", "rome", "rome"]
+    table = pd.DataFrame({"editor": names})
+    assert editors_of(table) == ["rome", "rome-b", "rome-a", "fine_tuning", "memit"]
+    assert editors_of(table, "rome") == ["rome", "rome-b", "rome-a"]
+    assert editors_of(pd.DataFrame()) == editors_of(table, "knowledge_neuron") == []
+
+
+def test_models_that_read_one_direction_are_left_out() -> None:
+    table = editing_table(("gpt2", "gpt2-one-way"))
+    assert set(without_one_way(table, directions_table())["model"]) == {"gpt2"}
+    assert len(without_one_way(table, pd.DataFrame())) == len(table)
+    assert without_one_way(pd.DataFrame(), directions_table()).empty
 
 
 @pytest.mark.parametrize(
@@ -82,14 +103,31 @@ def test_criteria_as_the_paper_has_them() -> None:
     table = editing_table(("gpt2",))
     table.loc[table["task"] != "all", ["share", "low", "high"]] = 0.5  # a single task is not what is said
     assert say_criteria(table) == [
-        "**gpt2**, claim 8 (editing knowledge neurons is unreliable). Against the paper: reliability 77% [72%, 82%].",
-        "**gpt2**, claim 9 (ROME is reliable and general, but fails symmetry). As the paper has it: reliability 97% "
-        "[92%, 100%]; generality 90% [85%, 95%]; symmetry, new side 3% [0%, 8%]; symmetry, old side 24% [19%, 29%] of "
-        "what the model knew.",
-        "**gpt2**, claim 10 (ROME fails synonymy). As the paper has it: synonymy 10% [5%, 15%].",
-        "**gpt2**, other subjects keep the answer that the model knew: ROME 85% [80%, 90%], knowledge neurons 65% "
-        "[60%, 70%] and fine-tuning 45% [40%, 50%].",
+        "**gpt2**, claim 8 (editing knowledge neurons is unreliable): knowledge neurons – contradicts in reliability "
+        "77%.",
+        "**gpt2**, claim 9 (ROME is reliable and general, but fails symmetry): ROME – agrees in reliability 97%, "
+        "generality 90%, symmetry (new side) 3% and symmetry (old side) 24%.",
+        "**gpt2**, claim 10 (ROME fails synonymy): ROME – agrees in synonymy 10%.",
+        "**gpt2**, other subjects keep the answer that the model knew: ROME 85%, knowledge neurons 65% and fine-tuning "
+        "45%.",
     ]
+
+
+def test_every_variant_of_a_method_is_judged() -> None:
+    table = editing_table(("gpt2",), ("fine_tuning", "rome-gap", "rome", "knowledge_neuron-half"))
+    at = (table["editor"] == "rome-gap") & (table["criterion"] == "symmetry_new")
+    table.loc[at, ["share", "low", "high"]] = [0.9, 0.85, 0.95]
+    eight, nine, ten, _ = say_criteria(table)
+    assert eight.endswith("is unreliable): knowledge neurons (half) – agrees in reliability 37%.")
+    assert nine.endswith(
+        "; ROME (gap) – agrees in reliability 77%, generality 70% and symmetry (old side) 4%, contradicts in symmetry "
+        "(new side) 90%."
+    )
+    assert (
+        "fails symmetry): ROME – agrees in reliability 57%, symmetry (new side) 0% and symmetry (old side) 0%, open in "
+        "generality 50% [45%, 55%]; "
+    ) in nine
+    assert ten.endswith("ROME – agrees in synonymy 0%; ROME (gap) – agrees in synonymy 0%.")
 
 
 def claim_nine(**rows: dict[str, Any]) -> str:
@@ -99,49 +137,68 @@ def claim_nine(**rows: dict[str, Any]) -> str:
         [criterion_row("gpt2", name, **({"share": share} | rows.get(name, {}))) for name, share in shares.items()]
     )
     (said,) = (line for line in say_criteria(table) if "claim 9" in line)
-    return said.split("symmetry). ")[1]
+    return said.split("symmetry): ROME – ")[1]
 
 
 def test_what_contradicts_the_paper_is_said() -> None:
     assert claim_nine(symmetry_new={"share": 0.8}) == (
-        "As the paper has it: reliability 90% [85%, 95%]; generality 90% [85%, 95%]; symmetry, old side 10% [5%, 15%] "
-        "of what the model knew. Against the paper: symmetry, new side 80% [75%, 85%]."
+        "agrees in reliability 90%, generality 90% and symmetry (old side) 10%, contradicts in symmetry (new side) 80%."
     )
     unreliable = claim_nine(reliability={"share": 0.2}, generality={"share": 0.48})
-    assert "Against the paper: reliability 20% [15%, 25%]. Open" in unreliable
-    assert unreliable.endswith("Open (no interval, or it includes 50%): generality 48% [43%, 53%].")
+    assert unreliable.endswith("contradicts in reliability 20%, open in generality 48% [43%, 53%].")
     nothing = dict.fromkeys(["share", "low", "high", "share_known", "known_low", "known_high"], np.nan)
     assert claim_nine(symmetry_new=nothing, symmetry_old=nothing).endswith(
-        "Nothing to judge by: symmetry, new side; symmetry, old side."
+        "nothing to judge by in symmetry (new side) and symmetry (old side)."
     )
     # A model that knew nothing of the old side meets it without an edit: that is no success.
     ignorant = claim_nine(symmetry_old={"share": 1.0, "share_known": np.nan})
-    assert ignorant.endswith("Nothing to judge by: symmetry, old side.")
+    assert ignorant.endswith("nothing to judge by in symmetry (old side).")
     few = claim_nine(reliability={"low": np.nan, "high": np.nan})
-    assert few.endswith("Open (no interval, or it includes 50%): reliability 90%.")
+    assert few.endswith("open in reliability 90%.")
 
 
 def test_models_and_editors_that_are_not_there_are_not_spoken_of() -> None:
     table = editing_table(("bert",), ("knowledge_neuron",), {"relation": ("P36",)})
     table.loc[table["criterion"] == "locality", "share_known"] = np.nan
     assert say_criteria(table) == [
-        "**bert**, claim 8 (editing knowledge neurons is unreliable). Against the paper: reliability 97% [92%, 100%]."
+        "**bert**, claim 8 (editing knowledge neurons is unreliable): knowledge neurons – contradicts in reliability "
+        "97%."
     ]
     assert say_agreement(table) == []
 
 
 def test_agreement_as_on_the_poster() -> None:
     table = editing_table(("gpt2",), tasks={"paradigm": ("distractor",)})
-    first = "**gpt2**, claim 11 (an agreement edit changes one pair of subject and verb only). "
+    first = "**gpt2**, claim 11 (an agreement edit changes one pair of subject and verb only): ROME – "
     assert say_agreement(table) == [
-        f"{first}As the paper has it: reliability 97% [92%, 100%]; another distractor 80% [75%, 85%]; another subject "
-        "15% [10%, 20%]; another of both 12% [7%, 17%]; another verb 20% [15%, 25%]."
+        f"{first}agrees in reliability 97%, another distractor 80%, another subject 15%, another of both 12% and "
+        "another verb 20%."
     ]
     assert say_criteria(table) == []
     wide = table["criterion"].isin(["other_subject", "other_both"])
     table.loc[wide, ["share", "low", "high"]] = [0.9, 0.8, 0.95]
     (said,) = say_agreement(table)
-    assert said.endswith("Against the paper: another subject 90% [80%, 95%]; another of both 90% [80%, 95%].")
+    assert said.endswith("contradicts in another subject 90% and another of both 90%.")
+
+
+def reach(editor: str = "rome-covariance", **changes: float) -> list[str]:
+    """What is said of a variant beside ROME, whose edits reach another subject in 60% [50%, 70%]."""
+    plain = {"kind": "paradigm", "share": 0.6, "low": 0.5, "high": 0.7}
+    rows = [criterion_row("gpt2", "other_subject", **plain), criterion_row("gpt2", "reliability", kind="paradigm")]
+    rows += [criterion_row("gpt2", "other_subject", **(plain | changes | {"editor": editor}))]
+    rows += [criterion_row("gpt2", "reliability", 0.8, kind="paradigm", editor=editor)]
+    return say_reach(pd.DataFrame(rows))
+
+
+def test_how_far_a_variant_reaches() -> None:
+    assert reach(share=0.3, low=0.2, high=0.49) == [
+        "**gpt2**: ROME (covariance) stays closer to its own subject than ROME (another subject 30% [20%, 49%] against "
+        "60% [50%, 70%]; the edited prompt 80% against 90%)."
+    ]
+    assert "ROME (covariance) reaches further beyond its own subject than ROME (" in reach(low=0.71, high=0.9)[0]
+    for changes in ({"low": 0.2, "high": 0.5}, {"low": 0.7, "high": 0.9}, {"low": np.nan, "high": np.nan}):
+        assert "ROME (covariance) cannot be told from ROME (" in reach(**changes)[0]
+    assert reach(share=np.nan) == reach("fine_tuning") == reach("fine_tuning-long") == say_reach(pd.DataFrame()) == []
 
 
 def test_the_poster_s_rows_are_a_table() -> None:
@@ -172,14 +229,17 @@ def test_tests_are_counted() -> None:
         comparison_row("gpt2", "symmetry_new"),
         comparison_row("gpt2", "generality", p_holm=0.7, differs=False),
         comparison_row("gpt2", "synonymy", p_holm=np.nan, differs=False),
-        comparison_row("gpt2", "other_verb", editor="fine_tuning", kind="paradigm", first_only=2, second_only=30),
+        comparison_row("gpt2", "symmetry_new", editor="fine_tuning-long", first_only=2, second_only=30),
+        comparison_row("gpt2", "synonymy", editor="fine_tuning-long", first="generality"),
+        comparison_row("gpt2", "other_verb", editor="fine_tuning", kind="paradigm"),
         comparison_row("llama", "generality", p_holm=1.0, differs=False),
         comparison_row("bert", "generality", p_holm=np.nan, differs=False),
     ]
     assert say_tests(pd.DataFrame(rows)) == [
-        "**gpt2**: 2 of 3 comparisons differ after Holm's correction (1 could not be tested): ROME, facts: reliability "
-        "without symmetry, new side in 33 of 40 edits, the reverse in 1 (p = 4e-08); fine-tuning, syntax: reliability "
-        "without another verb in 2 of 40 edits, the reverse in 30 (p = 4e-08).",
+        "**gpt2**: 4 of 5 comparisons differ after Holm's correction (1 could not be tested).\n"
+        "    - reliability without symmetry (new side): ROME 33 of 40 against 1; fine-tuning (long) 2 of 40 against "
+        "30\n"
+        "    - generality without synonymy: fine-tuning (long) 33 of 40 against 1",
         "**llama**: 0 of 1 comparisons differ after Holm's correction.",
         "**bert**: no comparison could be tested (1 could not be tested).",
     ]
@@ -187,11 +247,19 @@ def test_tests_are_counted() -> None:
 
 def test_what_was_edited() -> None:
     assert say_skipped(skipped_table()) == [
-        "**gpt2**, ROME: 40 of 1,047 requests are edited (of the others, the model does not know it: 1,005; the "
-        "optimisation diverged: 2).",
-        "**gpt2**, fine-tuning: 30 of 30 requests are edited.",
-        "**bert**, knowledge neurons: 0 of 4 requests are edited (of the others, no knowledge neuron was found: 4).",
+        "**gpt2**, ROME: 40 of 1,047 requests are edited (the model does not know it: 1,005, the optimisation "
+        "diverged: 2); fine-tuning: 30 of 30 requests are edited.",
+        "**bert**, knowledge neurons: 0 of 4 requests are edited (no knowledge neuron was found: 4).",
     ]
+
+
+def test_editors_whose_counts_agree_are_named_together() -> None:
+    table = skipped_table()
+    rome = table[table["editor"] == "rome"]
+    variant = rome.iloc[::-1].assign(editor="rome-gap")  # the order of the reasons does not count
+    assert say_skipped(pd.concat([rome, variant]))[0].startswith("**gpt2**, every editor: 40 of 1,047 requests")
+    three = say_skipped(pd.concat([table, variant]))[0]
+    assert three.startswith("**gpt2**, ROME and ROME (gap): 40 of 1,047") and "; fine-tuning: 30 of 30" in three
 
 
 def test_fluency() -> None:
@@ -210,20 +278,15 @@ def test_fluency() -> None:
 
 
 def test_the_first_page_has_one_sentence() -> None:
-    table = editing_table()
+    table = editing_table(("gpt2", "llama", "gpt2-one-way"))
     table.loc[(table["model"] == "llama") & (table["criterion"] == "synonymy"), "share"] = np.nan
-    tests = pd.DataFrame(
-        [
-            comparison_row("gpt2", "symmetry_new"),
-            comparison_row("gpt2", "generality", differs=False),
-            comparison_row("gpt2", "synonymy", p_holm=np.nan, differs=False),
-        ]
+    start = "Edits of facts that show reliability / generality / symmetry (new side) / synonymy"
+    assert first_page_sentence(table, directions_table()) == (
+        f"{start} (in percent, –: not asked): gpt2: ROME 97 / 90 / 3 / 10; llama: ROME 97 / 90 / 3 / –."
     )
-    assert first_page_sentence(table, tests) == (
-        "Edits of facts with ROME show reliability in 97% [92%, 100%] (gpt2) and 97% [92%, 100%] (llama); generality "
-        "in 90% [85%, 95%] (gpt2) and 90% [85%, 95%] (llama); symmetry, new side in 3% [0%, 8%] (gpt2) and 3% [0%, 8%] "
-        "(llama); synonymy in 10% [5%, 15%] (gpt2); over all editors, 1 of 2 comparisons of two criteria differ after "
-        "Holm's correction."
+    several = editing_table(("gpt2",), ("fine_tuning", "rome-gap", "rome"))
+    assert first_page_sentence(several, pd.DataFrame()) == (
+        f"{start} (in percent): gpt2: ROME 57 / 50 / 0 / 0, ROME (gap) 77 / 70 / 0 / 0."
     )
-    assert first_page_sentence(table[table["kind"] == "paradigm"], tests) == "No fact was edited with ROME."
-    assert first_page_sentence(table, tests.iloc[:0]).endswith("synonymy in 10% [5%, 15%] (gpt2).")
+    for without in (table[table["kind"] == "paradigm"], table[table["editor"] != "rome"], pd.DataFrame()):
+        assert first_page_sentence(without, directions_table()) == "No fact was edited with ROME."

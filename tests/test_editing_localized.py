@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from kn_thesis.editing.localized import say_directions, say_layers, say_localization
+from kn_thesis.editing.localized import FEWEST_FACTS, enough, say_directions, say_layers, say_localization
 from kn_thesis.editing.rows import peak
 from tests.edited_tables import (
     direction_row,
@@ -13,6 +13,8 @@ from tests.edited_tables import (
     layers_table,
     localization_row,
 )
+
+FEW = {"rome": 4, "fine_tuning": 3}  # facts of a task that one model never learned
 
 
 def test_the_peak_is_the_lowest_of_equals() -> None:
@@ -78,24 +80,39 @@ def test_tasks_that_were_not_traced_have_no_peak() -> None:
 
 
 def test_directions_whichever_way_they_went() -> None:
-    said = say_directions(directions_table())
-    assert len(said) == 2 and said[1].startswith("**gpt2** against **gpt2-one-way**, fine-tuning, P36: ")
-    both = "30% [18%, 45%] against 5% [1%, 17%] of 40 facts (they differ, Holm-corrected p = 0.008)"
-    assert said[0] == (
-        f"**gpt2** against **gpt2-one-way**, ROME, P36: symmetry, new side {both}; symmetry, old side {both}; "
-        "reliability 95% [84%, 99%] against 90% [77%, 96%] of 40 facts (no difference that can be told from chance, "
-        "Holm-corrected p = 1). Where training states both directions, most edits fail symmetry, new side and "
-        "symmetry, old side."
+    (said,) = say_directions(directions_table())
+    both = "every editor 30% against 5% (they differ, p = 0.008)"
+    assert said == (
+        f"**gpt2** against **gpt2-one-way**, P36, 40 facts. symmetry (new side): {both}; symmetry (old side): {both}; "
+        "reliability: every editor 95% against 90%. Where training states both directions, symmetry (new side): most "
+        "edits fail it with every editor; symmetry (old side): most edits fail it with every editor."
     )
     met = {"share_both": 0.9, "low_both": 0.8, "high_both": 0.97}
     rows = [
         direction_row("symmetry_new", **met, p_holm=np.nan, differs=False),
+        direction_row("symmetry_new", editor="rome-gap"),
+        direction_row("symmetry_new", editor="fine_tuning", facts=38),
         direction_row("symmetry_old", low_both=0.4, high_both=0.6),
         direction_row("reliability", task="P101"),
     ]
     (said,) = say_directions(pd.DataFrame(rows))
-    assert "symmetry, new side 90% [80%, 97%] against 5% [1%, 17%] of 40 facts (not tested)" in said
-    assert said.endswith("most edits meet symmetry, new side and it stays open of symmetry, old side.")
+    assert "P36, 38 to 40 facts. symmetry (new side): ROME 90% against 5%, ROME (gap) and fine-tuning 30%" in said
+    assert said.endswith(
+        "symmetry (new side): most edits fail it with ROME (gap) and fine-tuning and most edits meet it with ROME; "
+        "symmetry (old side): it stays open with ROME."
+    )
+
+
+def test_tasks_with_few_facts_are_left_out() -> None:
+    few = [direction_row("symmetry_new", task="P1376", facts=facts, editor=name) for name, facts in FEW.items()]
+    table = pd.concat([directions_table(), pd.DataFrame(few)])
+    _, left = say_directions(table)
+    assert left == f"Left out, with fewer than {FEWEST_FACTS} facts to compare: P1376, 4 facts."
+    assert set(enough(table)["task"]) == {"P36"} and set(enough(table, few=True)["task"]) == {"P1376"}
+    alone = pd.DataFrame(few).assign(facts=1)
+    assert say_directions(alone) == [f"Left out, with fewer than {FEWEST_FACTS} facts to compare: P1376, 1 fact."]
+    assert "Left out" not in " ".join(say_directions(alone.assign(facts=FEWEST_FACTS)))
+    assert enough(pd.DataFrame()).empty
 
 
 def test_directions_that_nothing_was_asked_of() -> None:

@@ -19,6 +19,7 @@ from kn_thesis.editing.findings import (
     say_agreement,
     say_criteria,
     say_fluency,
+    say_reach,
     say_skipped,
     say_tests,
 )
@@ -88,12 +89,13 @@ def test_nothing_was_edited(tmp_path: Path) -> None:
     """The tables of a study without edits are written, read again, and spoken of."""
     heads = {name: through_file(table.iloc[:0], tmp_path / f"{name}.csv") for name, table in tables().items()}
     for found in (heads, dict.fromkeys(heads, pd.DataFrame())):
-        assert say_criteria(found["editing"]) == say_agreement(found["editing"]) == say_tests(found["tests"]) == []
+        assert say_criteria(found["editing"]) == say_agreement(found["editing"]) == []
+        assert say_reach(found["editing"]) == say_tests(found["tests"]) == []
         assert say_skipped(found["skipped"]) == ["Nothing was edited."]
         assert say_fluency(found["fluency"]) == ["No continuation was sampled."]
         assert len(say_layers(found["layers"], found["localization"])) == 1
         assert say_directions(found["directions"])[0].startswith("Nothing to compare")
-        assert first_page_sentence(found["editing"], found["tests"]) == "No fact was edited with ROME."
+        assert first_page_sentence(found["editing"], found["directions"]) == "No fact was edited with ROME."
         assert by_task(found["editing"], "relation", RELATION_CRITERIA).empty
         assert list(poster_table(found["editing"]).columns) == ["criterion", "published"]
         assert completions_html(found["completions"], "").endswith("<p>No completion was kept.</p>")

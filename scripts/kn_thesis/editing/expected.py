@@ -19,11 +19,14 @@ OF_KNOWN = ("symmetry_old", "locality")
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim: its number, what it says, of which editor and kind of task, and which criteria most edits meet."""
+    """One claim: its number, what it says, of which method and kind of task, and which criteria most edits meet.
+
+    A method's variants are judged by its claims, too.
+    """
 
     number: int
     says: str
-    editor: str
+    method: str
     kind: str
     most: Mapping[str, bool]
 

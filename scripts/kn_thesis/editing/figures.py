@@ -10,16 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from kn_thesis.editing.localized import PEAKS, with_inverse
+from kn_thesis.editing.localized import FEWEST_FACTS, PEAKS, enough, with_inverse
 from kn_thesis.editing.names import AGREEMENT_CRITERIA, RELATION_CRITERIA
 from kn_thesis.editing.rows import POOLED, chosen, editors_of, models_of, peak
+from kn_thesis.editing.styles import Marker, editor_styles
 from kn_thesis.editing.words import criterion_words, editor_words
 from kn_thesis.tracing.names import RESTORED_WORDS
 from kn_thesis.tracing.panels import STATE_COLOURS, layer_ticks, nothing, wrapped
 from kn_thesis.tracing.rows import of_models
 
 # Okabe and Ito's colours; each with a marker of its own.
-EDITOR_STYLES = {"rome": ("#0072B2", "o"), "knowledge_neuron": ("#D55E00", "s"), "fine_tuning": ("#009E73", "^")}
 SWEEP_STYLES = {
     "reliability": ("#0072B2", "o", "-"),
     "generality": ("#E69F00", "s", (0, (7, 1.5))),
@@ -33,11 +33,10 @@ WORLD_STYLES = {
     "one_way": ("#D55E00", "s", "training states one direction"),
 }
 DIRECTIONS = ("symmetry_new", "symmetry_old", "reliability", "generality")
-UNKNOWN_STYLE = ("#555555", "D")
 WIDTH = 6.4  # inches: letters stay readable when the figure is 400 pixels wide
 LETTERS = 34  # of a title in a line
 SOFT = "#777777"
-LANE = 0.13  # height of one point, in inches
+LANE = 0.15  # height of one point, in inches
 GAP = 0.24  # between two criteria
 
 
@@ -60,6 +59,7 @@ def _criteria(editing: pd.DataFrame, shown: Sequence[str], kind: str, criteria: 
     if not there:
         return nothing(why)
     editors = {model: editors_of(chosen(rows, model=model)) for model in there}
+    styles = editor_styles(editors_of(editing))  # of all of them: the same in both figures
     heights = [len(criteria) * (GAP + LANE * len(editors[model])) for model in there]
     figure, axes = _stacked(there, heights, legend=1.0)
     for axis, model in zip(axes, there, strict=True):
@@ -75,11 +75,9 @@ def _criteria(editing: pd.DataFrame, shown: Sequence[str], kind: str, criteria: 
             _count(axis, at, known["edits"])
             for editor, place in _dodged(at, editors[model]):
                 for _, row in chosen(known, editor=editor).iterrows():
-                    colour, marker = EDITOR_STYLES.get(editor, UNKNOWN_STYLE)
-                    _point(axis, place, row[["share", "low", "high"]], colour, marker, row["share_before"])
+                    _point(axis, place, row[["share", "low", "high"]], *styles[editor], row["share_before"])
     axes[-1].set_xlabel("share of edits", fontsize=11)
-    names = editors_of(rows)
-    handles = [_handle(*EDITOR_STYLES.get(name, UNKNOWN_STYLE), label=editor_words(name)) for name in names]
+    handles = [_handle(*styles[name], label=editor_words(name)) for name in editors_of(rows)]
     handles.append(_handle(SOFT, "o", "hollow: before the edit", markerfacecolor="white", linestyle="none"))
     _legend(figure, handles)
     return figure
@@ -88,13 +86,14 @@ def _criteria(editing: pd.DataFrame, shown: Sequence[str], kind: str, criteria: 
 def plot_directions(directions: pd.DataFrame) -> Figure:
     """Facts whose edit meets a criterion, where training states both directions and where one.
 
-    `directions` is editing_directions.csv; a panel per pair of models, editor and task that has an inverse. Intervals
-    are Wilson's; a star: the models differ.
+    `directions` is editing_directions.csv; a panel per pair of models, editor and task that has an inverse and
+    enough facts. Intervals are Wilson's; a star: the models differ.
     """
-    rows = with_inverse(directions)
+    rows = enough(directions)
     rows = rows[rows["criterion"].isin(DIRECTIONS)] if len(rows) else rows
     if not len(rows):
-        return nothing("no pair of worlds: nothing to compare")
+        few = len(with_inverse(directions)) > 0
+        return nothing(f"fewer than {FEWEST_FACTS} facts" if few else "no pair of worlds: nothing to compare")
     panels = list(rows.groupby(["both", "one_way", "editor", "task"], sort=False))
     figure, axes = _stacked(panels, [len(DIRECTIONS) * (GAP + 2 * LANE) + 0.2] * len(panels), legend=0.7)
     for axis, ((both, one_way, editor, task), part) in zip(axes, panels, strict=True):
@@ -154,12 +153,12 @@ def _dodged(at: int, names: Sequence[str]) -> list[tuple[str, float]]:
     return [(name, at + step * (number - (len(names) - 1) / 2)) for number, name in enumerate(names)]
 
 
-def _point(axis: Axes, at: float, values: pd.Series, colour: str, marker: str, before: float = float("nan")) -> None:
+def _point(axis: Axes, at: float, values: pd.Series, colour: str, marker: Marker, before: float = float("nan")) -> None:
     """A share with its interval, and, larger and hollow, the share before."""
     share, low, high = values
-    axis.plot(before, at, marker, markersize=10, markerfacecolor="none", markeredgecolor=colour, clip_on=False)
+    axis.plot(before, at, marker=marker, markersize=9, markerfacecolor="none", markeredgecolor=colour, clip_on=False)
     axis.plot([low, high], [at, at], color=colour, linewidth=1.8, solid_capstyle="butt", clip_on=False)
-    axis.plot(share, at, marker, markersize=6.5, color=colour, markeredgewidth=0, clip_on=False)
+    axis.plot(share, at, marker=marker, markersize=6.5, color=colour, markeredgewidth=0, clip_on=False)
 
 
 def _not_asked(axis: Axes, at: float) -> None:
@@ -260,7 +259,7 @@ def _layer_handles() -> list[Line2D]:
     return [*edits, *peaks, _handle("black", "$★$", "best layer: largest P(new)", linestyle="none")]
 
 
-def _handle(colour: str, marker: str, label: str, **changes: object) -> Line2D:
+def _handle(colour: str, marker: Marker, label: str, **changes: object) -> Line2D:
     return Line2D([], [], color=colour, marker=marker, label=label, markersize=7, **changes)
 
 

@@ -6,23 +6,25 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from kn_thesis.editing.expected import AGREES, CLAIMS, CONTRADICTS, NOT_ASKED, OF_KNOWN, OPEN, Claim, judged, verdict
+from kn_thesis.editing.expected import AGREES, CLAIMS, CONTRADICTS, NOT_ASKED, OPEN, Claim, judged, verdict
 from kn_thesis.editing.names import AGREEMENT_CRITERIA, EDITED
-from kn_thesis.editing.rows import POOLED, chosen, editors_of, models_of, of, true
-from kn_thesis.editing.words import criterion_words, editor_words, listed, within
+from kn_thesis.editing.rows import POOLED, chosen, editors_of, models_of, of, true, without_one_way
+from kn_thesis.editing.words import criterion_words, editor_words, listed, method_of, within
 from kn_thesis.tracing.names import KIND_WORDS
 
-VERDICTS = {
-    AGREES: "As the paper has it",
-    CONTRADICTS: "Against the paper",
-    OPEN: "Open (no interval, or it includes 50%)",
-    NOT_ASKED: "Nothing to judge by",
-}
+VERDICTS = {AGREES: "agrees in", CONTRADICTS: "contradicts in", OPEN: "open in", NOT_ASKED: "nothing to judge by in"}
 FIRST_PAGE = ("reliability", "generality", "symmetry_new", "synonymy")
+# Of the comparisons, those that the paper is about: the first criterion met without the second.
+TOLD_PAIRS = tuple(
+    (first, second) for first in FIRST_PAGE[:2] for second in ("symmetry_new", "symmetry_old", "synonymy")
+)
 
 
 def say_criteria(editing: pd.DataFrame) -> list[str]:
-    """Claims 8 to 10, a line per model and claim, and what becomes of other subjects: from editing.csv."""
+    """Claims 8 to 10, a line per model and claim, and what becomes of other subjects: from editing.csv.
+
+    Every editor of a claim's method is judged.
+    """
     lines = []
     for model in models_of(chosen(editing, kind="relation")):
         claims = [claim for claim in CLAIMS if claim.kind == "relation"]
@@ -30,7 +32,7 @@ def say_criteria(editing: pd.DataFrame) -> list[str]:
         kept = chosen(editing, model=model, kind="relation", task=POOLED, criterion="locality")
         known = kept[kept["share_known"].notna()] if len(kept) else kept
         if len(known):
-            said = [f"{editor_words(name)} {_share(known, name)}" for name in editors_of(known)]
+            said = [f"{editor_words(name)} {_share(known, name):.0%}" for name in editors_of(known)]
             lines.append(f"**{model}**, other subjects keep the answer that the model knew: {listed(said)}.")
     return lines
 
@@ -43,26 +45,69 @@ def say_agreement(editing: pd.DataFrame) -> list[str]:
 
 
 def _claim_line(editing: pd.DataFrame, model: str, claim: Claim) -> str:
-    """What a model's intervals say of a claim; empty when none of the claim's editor's edits was asked for."""
-    rows = chosen(editing, model=model, editor=claim.editor, kind=claim.kind, task=POOLED)
-    if not len(rows):
+    """What a model's intervals say of a claim, editor by editor; empty when no editor of its method was asked."""
+    rows = chosen(editing, model=model, kind=claim.kind, task=POOLED)
+    editors = editors_of(rows, claim.method)
+    if not editors:
         return ""
+    said = "; ".join(f"{editor_words(name)} – {_judgement(chosen(rows, editor=name), claim)}" for name in editors)
+    return f"**{model}**, claim {claim.number} ({claim.says}): {said}."
+
+
+def _judgement(rows: pd.DataFrame, claim: Claim) -> str:
+    """In which criteria one editor's edits agree with a claim or contradict it; an interval where that is open."""
     found: dict[str, list[str]] = {name: [] for name in VERDICTS}
     for criterion, most in claim.most.items():
         part = chosen(rows, criterion=criterion)
         share, low, high = judged(part.iloc[0]) if len(part) else (float("nan"),) * 3
-        said = criterion_words(criterion)
-        if pd.notna(share):
-            of_known = " of what the model knew" if criterion in OF_KNOWN else ""
-            said += f" {within(share, low, high)}{of_known}"
-        found[verdict(share, low, high, most)].append(said)
-    said = ". ".join(f"{VERDICTS[name]}: {'; '.join(parts)}" for name, parts in found.items() if parts)
-    return f"**{model}**, claim {claim.number} ({claim.says}). {said}."
+        went = verdict(share, low, high, most)
+        number = within(share, low, high) if went == OPEN else f"{share:.0%}"
+        found[went].append(criterion_words(criterion) + (f" {number}" if went != NOT_ASKED else ""))
+    return ", ".join(f"{VERDICTS[name]} {listed(parts)}" for name, parts in found.items() if parts)
 
 
-def _share(rows: pd.DataFrame, editor: str) -> str:
-    """The share that counts, with its interval, of an editor's one row."""
-    return within(*judged(chosen(rows, editor=editor).iloc[0]))
+def say_reach(editing: pd.DataFrame) -> list[str]:
+    """Whether a variant's agreement edits stay closer to their own subject than the method's: a line per model.
+
+    From editing.csv: told apart by intervals that do not overlap, of the share of edits that reach another subject.
+    """
+    lines = []
+    for model in models_of(chosen(editing, kind="paradigm")):
+        rows = chosen(editing, model=model, kind="paradigm", task=POOLED)
+        editors = editors_of(rows)
+        said = [
+            text
+            for name in editors
+            if method_of(name) != name and method_of(name) in editors
+            if (text := _reach(chosen(rows, editor=name), chosen(rows, editor=method_of(name))))
+        ]
+        if said:
+            lines.append(f"**{model}**: {'; '.join(said)}.")
+    return lines
+
+
+def _reach(variant: pd.DataFrame, plain: pd.DataFrame) -> str:
+    """How far a variant reaches beside its method; empty when one of them was not asked."""
+    there = [chosen(rows, criterion="other_subject") for rows in (variant, plain)]
+    if any(rows.empty or pd.isna(rows["share"].iloc[0]) for rows in there):
+        return ""
+    one, other = (rows.iloc[0] for rows in there)
+    names = [editor_words(row["editor"]) for row in (one, other)]
+    if one["high"] < other["low"]:
+        went = f"stays closer to its own subject than {names[1]}"
+    elif one["low"] > other["high"]:
+        went = f"reaches further beyond its own subject than {names[1]}"
+    else:
+        went = f"cannot be told from {names[1]}"
+    shares = " against ".join(within(*row[["share", "low", "high"]]) for row in (one, other))
+    reliable = [_cell(rows, "reliability").split(" ")[0] for rows in (variant, plain)]
+    of = f"; the edited prompt {' against '.join(reliable)}" if all(reliable) else ""
+    return f"{names[0]} {went} (another subject {shares}{of})"
+
+
+def _share(rows: pd.DataFrame, editor: str) -> float:
+    """The share that counts of an editor's one row."""
+    return judged(chosen(rows, editor=editor).iloc[0])[0]
 
 
 def poster_table(editing: pd.DataFrame) -> pd.DataFrame:
@@ -103,9 +148,8 @@ def by_task(editing: pd.DataFrame, kind: str, criteria: Sequence[str]) -> pd.Dat
 
 
 def say_tests(tests: pd.DataFrame) -> list[str]:
-    """How many comparisons of two criteria differ after Holm's correction, and which: a line per model.
-
-    From editing_tests.csv.
+    """How many comparisons of two criteria differ after Holm's correction, and which of TOLD_PAIRS: a line per model,
+    below it one per pair; from editing_tests.csv.
     """
     lines = []
     for model in models_of(tests):
@@ -117,31 +161,46 @@ def say_tests(tests: pd.DataFrame) -> list[str]:
             lines.append(f"**{model}**: no comparison could be tested{without}.")
             continue
         apart = tested[true(tested["differs"])]
-        said = "; ".join(
-            f"{editor_words(row['editor'])}, {KIND_WORDS.get(row['kind'], row['kind'])}: "
-            f"{criterion_words(row['first'])} without {criterion_words(row['second'])} in {row['first_only']:.0f} of "
-            f"{row['edits']:.0f} edits, the reverse in {row['second_only']:.0f} (p = {row['p_holm']:.2g})"
-            for _, row in apart.iterrows()
-        )
-        count = f"**{model}**: {len(apart)} of {len(tested)} comparisons differ after Holm's correction{without}"
-        lines.append(f"{count}: {said}." if said else f"{count}.")
+        count = f"**{model}**: {len(apart)} of {len(tested)} comparisons differ after Holm's correction{without}."
+        pairs = [_pair(apart, *pair) for pair in TOLD_PAIRS]
+        lines.append("\n    - ".join([count, *(pair for pair in pairs if pair)]))
     return lines
 
 
+def _pair(apart: pd.DataFrame, first: str, second: str) -> str:
+    """The editors whose edits of facts meet one criterion without another, against the reverse; empty without any."""
+    rows = chosen(apart, kind="relation", first=first, second=second)
+    said = [
+        f"{editor_words(name)} {row['first_only']:.0f} of {row['edits']:.0f} against {row['second_only']:.0f}"
+        for name in editors_of(rows)
+        for _, row in chosen(rows, editor=name).iterrows()
+    ]
+    return f"{criterion_words(first)} without {criterion_words(second)}: {'; '.join(said)}" if said else ""
+
+
 def say_skipped(skipped: pd.DataFrame) -> list[str]:
-    """How many requests were edited and why others were not: a line per model and editor, from editing_skipped.csv."""
+    """How many requests were edited and why others were not: a line per model, from editing_skipped.csv.
+
+    Editors whose counts agree are named together.
+    """
     lines = []
     for model in models_of(skipped):
-        for editor in editors_of(chosen(skipped, model=model)):
-            rows = chosen(skipped, model=model, editor=editor)
-            counts = rows.groupby("status", sort=False)["edits"].sum()
-            others = counts.drop(EDITED, errors="ignore").sort_values(ascending=False, kind="stable")
-            why = "; ".join(f"{reason}: {count:,}" for reason, count in others.items() if count)
-            lines.append(
-                f"**{model}**, {editor_words(editor)}: {counts.get(EDITED, 0):,} of {counts.sum():,} requests are "
-                f"edited" + (f" (of the others, {why})." if why else ".")
-            )
+        alike: dict[str, list[str]] = {}
+        editors = editors_of(chosen(skipped, model=model))
+        for editor in editors:
+            alike.setdefault(_edited(chosen(skipped, model=model, editor=editor)), []).append(editor_words(editor))
+        named = [("every editor" if len(names) == len(editors) > 1 else listed(names)) for names in alike.values()]
+        said = [f"{names}: {counts}" for names, counts in zip(named, alike, strict=True)]
+        lines.append(f"**{model}**, {'; '.join(said)}.")
     return lines or ["Nothing was edited."]
+
+
+def _edited(rows: pd.DataFrame) -> str:
+    """How many requests of one editor were edited, and why others were not, the most frequent reason first."""
+    counts = rows.groupby("status", sort=True)["edits"].sum()
+    others = counts.drop(EDITED, errors="ignore").sort_values(ascending=False, kind="stable")
+    why = ", ".join(f"{reason}: {count:,}" for reason, count in others.items() if count)
+    return f"{counts.get(EDITED, 0):,} of {counts.sum():,} requests are edited" + (f" ({why})" if why else "")
 
 
 def say_fluency(fluency: pd.DataFrame) -> list[str]:
@@ -169,22 +228,26 @@ def _fluency(row: pd.Series) -> str:
     )
 
 
-def first_page_sentence(editing: pd.DataFrame, tests: pd.DataFrame) -> str:
-    """One sentence for the report's first page, from editing.csv and editing_tests.csv."""
-    rows = chosen(editing, editor="rome", kind="relation", task=POOLED)
+def first_page_sentence(editing: pd.DataFrame, directions: pd.DataFrame) -> str:
+    """One sentence for the report's first page: what ROME and its variants reach, model by model.
+
+    From editing.csv and editing_directions.csv; models that read one direction only are not in it.
+    """
+    rows = chosen(without_one_way(editing, directions), kind="relation", task=POOLED)
     said = []
-    for criterion in FIRST_PAGE:
-        cells = {model: _cell(chosen(rows, model=model), criterion) for model in models_of(rows)}
-        shares = [f"{cell} ({model})" for model, cell in cells.items() if cell]
-        if shares:
-            said.append(f"{criterion_words(criterion)} in {listed(shares)}")
+    for model in models_of(rows):
+        part = chosen(rows, model=model)
+        shares = [f"{editor_words(name)} {_shares(chosen(part, editor=name))}" for name in editors_of(part, "rome")]
+        said += [f"{model}: {', '.join(shares)}"] if shares else []
     if not said:
         return "No fact was edited with ROME."
-    tested = tests[tests["p_holm"].notna()] if len(tests) else tests
-    counts = (
-        f"; over all editors, {int(true(tested['differs']).sum())} of {len(tested)} comparisons of two criteria differ "
-        "after Holm's correction"
-        if len(tested)
-        else ""
-    )
-    return f"Edits of facts with ROME show {'; '.join(said)}{counts}."
+    criteria, text = " / ".join(criterion_words(name) for name in FIRST_PAGE), "; ".join(said)
+    dash = ", –: not asked" if "–" in text else ""
+    return f"Edits of facts that show {criteria} (in percent{dash}): {text}."
+
+
+def _shares(rows: pd.DataFrame) -> str:
+    """Whole percents of the criteria of the first page, such as "68 / 57 / 0 / 16"; a dash where one was not asked."""
+    cells = (chosen(rows, criterion=criterion) for criterion in FIRST_PAGE)
+    shares = (float(cell["share"].iloc[0]) if len(cell) else float("nan") for cell in cells)
+    return " / ".join("–" if pd.isna(share) else f"{100 * share:.0f}" for share in shares)

@@ -11,6 +11,7 @@ from kn_thesis.tracing.names import RESTORED_WORDS
 
 PEAKS = {"mlp": "trace_mlp", "hidden": "trace_hidden"}  # what was restored, and its column in editing_layers.csv
 SYMMETRIES = ("symmetry_new", "symmetry_old")
+FEWEST_FACTS = 10  # that a task needs for a panel and a sentence: of fewer, an interval tells next to nothing
 
 
 def say_layers(layers: pd.DataFrame, localization: pd.DataFrame) -> list[str]:
@@ -99,43 +100,66 @@ def with_inverse(directions: pd.DataFrame) -> pd.DataFrame:
     return directions[asked.groupby(key).transform("any")]
 
 
-def say_directions(directions: pd.DataFrame) -> list[str]:
-    """Symmetry where training states both directions, against one: a line per pair of models, editor and task.
+def enough(directions: pd.DataFrame, few: bool = False) -> pd.DataFrame:
+    """Rows of the tasks that have an inverse and at least FEWEST_FACTS facts to compare; with `few`, of the others.
 
-    From editing_directions.csv.
+    A model that never learned a relation leaves next to no fact of it that both models know.
+    """
+    rows = with_inverse(directions)
+    if not len(rows):
+        return rows
+    most = rows.groupby(["both", "one_way", "task"])["facts"].transform("max")
+    return rows[(most < FEWEST_FACTS) == few]
+
+
+def say_directions(directions: pd.DataFrame) -> list[str]:
+    """Symmetry where training states both directions, against one: a line per pair of models and task, from
+    editing_directions.csv; then what was left out for want of facts.
     """
     lines = []
-    rows = with_inverse(directions)
+    rows, few = enough(directions), enough(directions, few=True)
     for both, one_way in dict.fromkeys(zip(rows["both"], rows["one_way"], strict=True)) if len(rows) else ():
         pair = chosen(rows, both=both, one_way=one_way)
-        for editor in editors_of(pair):
-            for task in of(chosen(pair, editor=editor), "task"):
-                part = chosen(pair, editor=editor, task=task).drop_duplicates("criterion").set_index("criterion")
-                part = part[part["facts"] > 0]
-                asked = [name for name in (*SYMMETRIES, "reliability") if name in part.index]
-                said = "; ".join(_direction(part.loc[name], name) for name in asked)
-                story = _story(part.loc[[name for name in SYMMETRIES if name in asked]])
-                lines.append(f"**{both}** against **{one_way}**, {editor_words(editor)}, {task}: {said}. {story}")
+        for task in of(pair, "task"):
+            part = chosen(pair, task=task)
+            part = part[part["facts"] > 0]
+            asked = [name for name in (*SYMMETRIES, "reliability") if name in set(part["criterion"])]
+            said = "; ".join(f"{criterion_words(name)}: {_direction(chosen(part, criterion=name))}" for name in asked)
+            facts = f"{span(part['facts'], '.0f')} facts"
+            lines.append(f"**{both}** against **{one_way}**, {task}, {facts}. {said}. {_story(part)}")
+    if len(few):
+        most = few.groupby("task", sort=False)["facts"].max()
+        left = listed([f"{task}, {facts:.0f} fact{'s' * (facts != 1)}" for task, facts in most.items()])
+        lines.append(f"Left out, with fewer than {FEWEST_FACTS} facts to compare: {left}.")
     return lines or ["Nothing to compare: no two models of one family whose worlds state both directions and one."]
 
 
-def _direction(row: pd.Series, criterion: str) -> str:
-    """One criterion in both models, with the test of their difference."""
-    shares = [within(*row[[f"share_{name}", f"low_{name}", f"high_{name}"]]) for name in ("both", "one_way")]
-    test = "not tested"
-    if pd.notna(row["p_holm"]):
-        test = "they differ" if str(row["differs"]) == "True" else "no difference that can be told from chance"
-        test += f", Holm-corrected p = {row['p_holm']:.2g}"
-    return f"{criterion_words(criterion)} {shares[0]} against {shares[1]} of {row['facts']:.0f} facts ({test})"
+def _direction(rows: pd.DataFrame) -> str:
+    """One criterion in both models, editor by editor; those of which the same is said are named together."""
+    alike: dict[str, list[str]] = {}
+    for editor in editors_of(rows):
+        row = chosen(rows, editor=editor).iloc[0]
+        test = f" (they differ, p = {row['p_holm']:.2g})" if str(row["differs"]) == "True" else ""
+        said = f"{row['share_both']:.0%} against {row['share_one_way']:.0%}{test}"
+        alike.setdefault(said, []).append(editor)
+    return ", ".join(f"{_who(names, rows)} {said}" for said, names in alike.items())
+
+
+def _who(editors: list[str], rows: pd.DataFrame) -> str:
+    """Editors by name, or all of those that the rows are of."""
+    everyone = len(editors) > 1 and len(editors) == rows["editor"].nunique()
+    return "every editor" if everyone else listed([editor_words(name) for name in editors])
 
 
 def _story(rows: pd.DataFrame) -> str:
-    """Whether most edits meet the symmetries where training states both directions."""
-    below, above = rows["high_both"] < HALF, rows["low_both"] > HALF
-    kinds = {"most edits fail": below, "most edits meet": above, "it stays open of": ~(below | above)}
-    said = [
-        f"{words} {listed([criterion_words(name) for name in rows.index[which]])}"
-        for words, which in kinds.items()
-        if which.any()
-    ]
-    return f"Where training states both directions, {listed(said)}."
+    """Whether most edits meet the symmetries where training states both directions, and with which editors."""
+    said = []
+    for criterion in SYMMETRIES:
+        part = chosen(rows, criterion=criterion)
+        if not len(part):
+            continue
+        below, above = part["high_both"] < HALF, part["low_both"] > HALF
+        kinds = {"most edits fail it": below, "most edits meet it": above, "it stays open": ~(below | above)}
+        went = [f"{words} with {_who(editors_of(part[which]), part)}" for words, which in kinds.items() if which.any()]
+        said.append(f"{criterion_words(criterion)}: {listed(went)}")
+    return f"Where training states both directions, {'; '.join(said)}." if said else ""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-EDITOR_WORDS = {"rome": "ROME", "knowledge_neuron": "knowledge neurons", "fine_tuning": "fine-tuning"}
+METHOD_WORDS = {"rome": "ROME", "knowledge_neuron": "knowledge neurons", "fine_tuning": "fine-tuning"}
 CRITERION_WORDS = {
     "reliability": "reliability",
     "generality": "generality",
     "locality": "locality",
-    "symmetry_new": "symmetry, new side",
-    "symmetry_old": "symmetry, old side",
+    "symmetry_new": "symmetry (new side)",
+    "symmetry_old": "symmetry (old side)",
     "synonymy": "synonymy",
     "other_verb": "another verb",
     "other_distractor": "another distractor",
@@ -20,9 +20,16 @@ CRITERION_WORDS = {
 }
 
 
+def method_of(editor: str) -> str:
+    """The method that an editor is named by: what stands before the first hyphen."""
+    return editor.partition("-")[0]
+
+
 def editor_words(editor: str) -> str:
-    """An editor as readers call it; one that is not known here, by its own name."""
-    return EDITOR_WORDS.get(editor, editor)
+    """An editor as readers call it, such as "ROME" or "ROME (gap)"; of an unknown method, by the method's own name."""
+    method, _, variant = editor.partition("-")
+    words = METHOD_WORDS.get(method, method)
+    return f"{words} ({variant})" if variant else words
 
 
 def criterion_words(criterion: str) -> str:

@@ -80,7 +80,7 @@ def _findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
         f"Medians over models and tasks: {compared}.",
         f"{say_significance(tables['significance'])} {say_accuracy(tables['accuracy'])}",
         first_page_sentence(tables["tracing"]),
-        editing.first_page_sentence(tables["editing"], tables["editing_tests"]),
+        editing.first_page_sentence(tables["editing"], tables["editing_directions"]),
     ]
 
 
