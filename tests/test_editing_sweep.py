@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from kn_thesis.corpora.gaps import Encoded
+from kn_thesis.editing import contexts
 from kn_thesis.editing.contexts import write_contexts
 from kn_thesis.editing.continuations import Sampler, continue_rows, end_token
 from kn_thesis.editing.covariance import Covariance
@@ -124,6 +125,14 @@ def test_contexts_are_seeded_distinct_and_end_with_a_point(models: dict[str, Mod
     assert write_contexts(model, [(4, 3), (4, 3)], 5) == found[:3]
     many = write_contexts(model, [(1, 40)], 5)
     assert len(many) == len(set(many)) <= 5  # one token of the five most probable
+
+
+@pytest.mark.parametrize(("written", "expected"), [("king.", "The king."), ("king", "The king."), ("", "The.")])
+def test_a_context_has_one_point(
+    models: dict[str, Model], monkeypatch: pytest.MonkeyPatch, written: str, expected: str
+) -> None:
+    monkeypatch.setattr(contexts, "readable", lambda *_: written)
+    assert write_contexts(models["gpt2"], [(4, 3)], 5) == [expected]
 
 
 def test_no_contexts(models: dict[str, Model]) -> None:
