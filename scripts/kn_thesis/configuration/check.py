@@ -247,7 +247,7 @@ def _edited_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tuple[
             mistakes += [
                 (key, f"model {model!r} is not trained here and has no text of its own: name a data set")
                 for model, entry in _section(config, "models").items()
-                if _get(entry, "family") in _section(editor, "families") and _get(entry, "train") is None
+                if _get(entry, "family") in _section(editor, "families") and (_get(entry, "hub") or _get(entry, "path"))
             ]
         for family, settings in _section(editor, "families").items():
             layer = _get(settings, "layer")
