@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from kn_thesis.models.load import Model
 
+_TOLERANCE = 1e-9  # a share of a count may fall short of that count by a last bit
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -73,7 +75,7 @@ def find_edits(model: Model, requests: Sequence[Request], settings: Settings) ->
 def own_neurons(selected: pd.DataFrame, requests: int, shared: float) -> pd.DataFrame:
     """Rows of `select_neurons` whose neuron at most a share `shared` of the other requests have as well."""
     others = selected.groupby(["layer", "neuron"])["group"].transform("size") - 1
-    return selected[others <= shared * max(1, requests - 1)]
+    return selected[others <= shared * max(1, requests - 1) + _TOLERANCE]
 
 
 def _edit(model: Model, request: Request, neurons: pd.DataFrame, embeddings: Tensor, settings: Settings) -> Edit:
