@@ -19,7 +19,7 @@ AFTER_ATTRIBUTION = AFTER_SELECTION | {"attribute_neurons", "suppress_neurons", 
 AFTER_ATTRIBUTION |= {"edit_tasks"} | AFTER_EDITS  # one of the editors looks for knowledge neurons itself
 PAIRS = 8  # of a model and a task in the smoke study, each a job of its own
 PARADIGMS = 5  # of them about a paradigm
-EDITS = 4  # jobs of a model and an editor
+EDITS = 6  # jobs of a model and an editor
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_tracing_code_traces_and_leaves_other_chapters_alone(study: Path) -> Non
     add_code(study, "tracing/restore.py")
     jobs = planned_jobs(study)
     assert jobs["trace_prompts"] == PAIRS
-    assert set(jobs) <= AFTER_TRACES | {"trace_prompts"}
+    assert set(jobs) <= AFTER_TRACES | AFTER_EDITS | {"trace_prompts"}  # edits are held against traces
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from kn_thesis.editing.layers import cue_effects, layer_rows, localization_rows
 from kn_thesis.editing.names import CRITERIA
 from kn_thesis.editing.published import with_published
 from kn_thesis.editing.results import Editing
-from kn_thesis.tracing.summary import read_tracing
+from kn_thesis.tracing.results import read_tracing
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
@@ -21,3 +22,8 @@ class Tracing:
 
     prompts: pd.DataFrame
     effects: pd.DataFrame
+
+
+def read_tracing(folder: str | Path, task: str) -> Tracing:
+    """The tables of one model and task from the files {task}.prompts.parquet and {task}.effects.parquet."""
+    return Tracing(*(pd.read_parquet(Path(folder) / f"{task}.{name}.parquet") for name in ("prompts", "effects")))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from kn_thesis.tracing.averages import ROLE_COLUMNS, role_averages, total_effects
 from kn_thesis.tracing.names import MEASURES, measures_of
-from kn_thesis.tracing.results import Tracing
+from kn_thesis.tracing.results import Tracing, read_tracing
 from kn_thesis.tracing.sites import COLUMNS, boundary_layer, compare_kinds, site_tests
 
 
@@ -46,11 +46,6 @@ HEADS = {
     "skipped": ["model", "family", "kind", "task", "status", "prompts"],
     "examples": ["model", "family", "kind", "task", *SHOWN, "cue", "measure", "clean", "corrupted", "effect"],
 }
-
-
-def read_tracing(folder: str | Path, task: str) -> Tracing:
-    """The tables of one model and task from the files {task}.prompts.parquet and {task}.effects.parquet."""
-    return Tracing(*(pd.read_parquet(Path(folder) / f"{task}.{name}.parquet") for name in ("prompts", "effects")))
 
 
 def summarise(
