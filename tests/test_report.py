@@ -25,7 +25,7 @@ CHAPTERS = {
     ),
     "editing": (
         ["editing_criteria", "editing_agreement", "editing_layers", "editing_directions"],
-        ["editing", "editing_tests", "editing_layers", "editing_directions", "editing_skipped"],
+        ["editing", "editing_tests", "editing_skipped"],
     ),
     "tracing": (
         ["tracing_sites", "tracing_roles", "tracing_lines", "tracing_examples"],
