@@ -57,6 +57,10 @@ def find_edits(
     check_layer(settings.layer, adapter.layers)
     if settings.token not in TOKENS:
         raise UserError(f"unknown token {settings.token!r}: choose one of {', '.join(TOKENS)}")
+    try:
+        lower = None if covariance is None else factor(covariance.matrix(settings.layer)).to(model.device)
+    except SingularCovariance:
+        return [Edit(request.name, (), SINGULAR) for request in requests]
     problems: dict[int, Problem] = {}
     for number, request in enumerate(requests):
         problem = problem_of(model.tokenizer, request, contexts, model.positions, settings.token)
@@ -68,10 +72,6 @@ def find_edits(
         adapter, settings.layer, [problems[n] for n in order], settings, settings.batch_tokens, model.device
     )
     values = dict(zip(order, found, strict=True))
-    try:
-        lower = None if covariance is None else factor(covariance.matrix(settings.layer)).to(model.device)
-    except SingularCovariance:
-        return [Edit(request.name, (), SINGULAR) for request in requests]
     return [
         _edit(request.name, settings.layer, values[number], lower)
         if number in values

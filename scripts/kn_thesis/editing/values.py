@@ -160,9 +160,9 @@ def _find_values(
     active = list(range(len(problems)))
     everything = texts
     for step in range(optimiser.steps):
-        delta = torch.stack([changes[number] for number in active])
         numbers = torch.tensor(active, device=texts.owner.device)
         with torch.enable_grad():
+            delta = torch.stack([changes[number] for number in active])
             loss = _losses(adapter, layer, texts, delta, kept_before[numbers], optimiser.kl)
             # ‖δ‖ has no slope at 0: taken as 0 there, as torch's norm does.
             loss = loss + optimiser.weight_decay * delta.norm(dim=-1) / norms[numbers] ** 2
