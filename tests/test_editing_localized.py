@@ -33,7 +33,7 @@ def test_whether_traces_add_to_the_layer() -> None:
     )
     nothing = say_localization(table)
     assert nothing.startswith("What a fact's own trace adds to the layer alone")
-    assert "nowhere be told from chance (0 of 3 tasks of 2 models; at most 0.123 of R²). That is what Hase" in nothing
+    assert "nowhere be told from chance (0 of 3 tasks of 2 models; at most 0.123 of R²), as Hase et al." in nothing
     table.loc[0, "informs"] = True
     found = say_localization(table)
     assert "tells of P(new) after its edit in 1 of 3 tasks of 2 models (Holm-corrected; at most 0.123 of R²)" in found
