@@ -22,8 +22,7 @@ def on_one_core(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "results/figures/*",
         "results/localization/*/*",
         "results/tracing/*/*",
-        "results/editing/*/*",
-        "results/editing/*/*/*",
+        "results/editing/**/*",
     ],
 )
 def test_the_number_of_cores_changes_no_byte(finished_study: Path, on_one_core: Path, pattern: str) -> None:
