@@ -6,13 +6,15 @@ the layer's MLP is run once, and each request has a change of its own beside the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
+from torch import Tensor
 
+from kn_thesis.editing.descent import descend
 from kn_thesis.editing.keys import check_layer
 from kn_thesis.editing.names import DIVERGED, TOO_LONG
 from kn_thesis.editing.passes import filled_up, leaving, state_before_mlp, state_in
@@ -20,6 +22,7 @@ from kn_thesis.editing.request import Request
 from kn_thesis.editing.update import Edit, Update
 from kn_thesis.errors import UserError
 from kn_thesis.models.adapter import Adapter, precise
+from kn_thesis.tracing.prompt import too_long
 
 if TYPE_CHECKING:
     from kn_thesis.models.load import Model
@@ -49,8 +52,7 @@ def find_edits(model: Model, requests: Sequence[Request], settings: Settings) ->
     edits: dict[int, Edit] = {}
     fitting = []
     for number, request in enumerate(requests):
-        needed = len(request.new_prompt.input_ids) + len(request.new_prompt.target_ids) - 1
-        if 0 < model.positions < needed:
+        if too_long(model, [request.new_prompt]):
             edits[number] = Edit(request.name, (), TOO_LONG)
         else:
             fitting.append(number)
@@ -79,37 +81,31 @@ def _find(adapter: Adapter, requests: Sequence[Request], settings: Settings, dev
     weight = torch.tensor(shares, dtype=precise(state), device=device)
     shape = adapter.value_weight(settings.layer).shape
     changes = [torch.zeros(shape, dtype=precise(state), device=device, requires_grad=True) for _ in requests]
-    adam = torch.optim.Adam(changes, lr=settings.learning_rate)
-    losses, counts = np.full(len(requests), np.nan), np.zeros(len(requests), dtype=int)
-    active = list(range(len(requests)))
-    for step in range(settings.steps):
-        with torch.enable_grad():
-            change = torch.stack([changes[n] for n in active]).to(neurons.dtype)
-            hidden = adapter.after_mlp(settings.layer, state[active], mlp[active] + neurons[active] @ change.mT)
-            for number in range(settings.layer + 1, adapter.layers):
-                hidden = leaving(adapter, number, state_in(adapter, number, hidden, positions))
-            still = torch.isin(row, torch.tensor(active, device=device))
-            local = torch.searchsorted(torch.tensor(active, device=device), row[still])
-            logits = adapter.logits(hidden[local, place[still]])
-            found = logits.to(weight.dtype).log_softmax(-1).gather(1, wanted[still][:, None])[:, 0]
-            loss = torch.zeros(len(active), dtype=weight.dtype, device=device)
-            loss = loss.index_add(0, local, -weight[still] * found)
-        losses[active], counts[active] = loss.tolist(), step + 1
-        going = [n for n in active if losses[n] >= settings.stop]
-        if not going or step + 1 == settings.steps:
-            break
-        adam.zero_grad(set_to_none=True)
-        loss[[active.index(n) for n in going]].sum().backward()
-        for n in set(active) - set(going):
-            changes[n].grad = None  # Adam leaves it as it is
-        adam.step()
-        with torch.no_grad():
-            for n in going:
-                changes[n].clamp_(-settings.norm, settings.norm)
-        active = going
+
+    def losses_of(active: list[int], change: Tensor) -> Tensor:
+        hidden = mlp[active] + neurons[active] @ change.to(neurons.dtype).mT
+        hidden = adapter.after_mlp(settings.layer, state[active], hidden)
+        for number in range(settings.layer + 1, adapter.layers):
+            hidden = leaving(adapter, number, state_in(adapter, number, hidden, positions))
+        numbers = torch.tensor(active, device=device)
+        still = torch.isin(row, numbers)
+        local = torch.searchsorted(numbers, row[still])
+        logits = adapter.logits(hidden[local, place[still]])
+        found = logits.to(weight.dtype).log_softmax(-1).gather(1, wanted[still][:, None])[:, 0]
+        loss = torch.zeros(len(active), dtype=weight.dtype, device=device)
+        return loss.index_add(0, local, -weight[still] * found)
+
+    losses, counts = descend(
+        changes,
+        losses_of,
+        lambda _, change: change.clamp_(-settings.norm, settings.norm),
+        steps=settings.steps,
+        learning_rate=settings.learning_rate,
+        stop=settings.stop,
+    )
     return [
-        Edit(request.name, (Update(settings.layer, change.detach()),), "", int(count), float(loss))
-        if np.isfinite(loss) and bool(torch.isfinite(change).all())
-        else Edit(request.name, (), DIVERGED, int(count), float(loss))
+        Edit(request.name, (Update(settings.layer, change.detach()),), "", count, loss)
+        if math.isfinite(loss) and bool(torch.isfinite(change).all())
+        else Edit(request.name, (), DIVERGED, count, loss)
         for request, change, count, loss in zip(requests, changes, counts, losses, strict=True)
     ]

@@ -7,14 +7,14 @@ pass the layers above the edited one, beside the keys and values of those before
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from kn_thesis.editing.passes import filled_up
+from kn_thesis.editing.descent import descend
+from kn_thesis.editing.passes import filled_up, leaving
 from kn_thesis.models.adapter import Adapter, attend, precise
 
 
@@ -155,38 +155,30 @@ def _find_values(
     with torch.no_grad():
         kept_before = _kept(adapter, layer, texts, torch.zeros_like(before))
     changes = [torch.zeros_like(value).requires_grad_() for value in before]
-    adam = torch.optim.Adam(changes, lr=optimiser.learning_rate)
-    losses, counts = [float("nan")] * len(problems), [0] * len(problems)
-    active = list(range(len(problems)))
-    everything = texts
-    for step in range(optimiser.steps):
-        numbers = torch.tensor(active, device=texts.owner.device)
-        with torch.enable_grad():
-            delta = torch.stack([changes[number] for number in active])
-            loss = _losses(adapter, layer, texts, delta, kept_before[numbers], optimiser.kl)
-            # ‖δ‖ has no slope at 0: taken as 0 there, as torch's norm does.
-            loss = loss + optimiser.weight_decay * delta.norm(dim=-1) / norms[numbers] ** 2
-        found = loss.tolist()
-        for number, value in zip(active, found, strict=True):
-            losses[number], counts[number] = value, step + 1
-        going = [number for number, value in zip(active, found, strict=True) if optimiser.stop <= value < math.inf]
-        if not going or step + 1 == optimiser.steps:
-            break
-        adam.zero_grad(set_to_none=True)
-        chosen = [place for place, number in enumerate(active) if number in set(going)]
-        loss[chosen].sum().backward()
-        for number in set(active) - set(going):
-            changes[number].grad = None  # Adam leaves it as it is
-        adam.step()
-        with torch.no_grad():
-            for number in going:
-                longest = optimiser.clamp * norms[number]
-                length = changes[number].norm()
-                if length > longest:
-                    changes[number].mul_(longest / length)
-        if len(going) < len(active):
-            texts = everything.of(torch.tensor(going, device=everything.owner.device))
-            active = going
+    everything, travelling = texts, list(range(len(problems)))
+
+    def losses_of(active: list[int], delta: Tensor) -> Tensor:
+        nonlocal texts, travelling
+        numbers = torch.tensor(active, device=everything.owner.device)
+        if active != travelling:
+            texts, travelling = everything.of(numbers), active
+        loss = _losses(adapter, layer, texts, delta, kept_before[numbers], optimiser.kl)
+        # ‖δ‖ has no slope at 0: taken as 0 there, as torch's norm does.
+        return loss + optimiser.weight_decay * delta.norm(dim=-1) / norms[numbers] ** 2
+
+    def hold(number: int, change: Tensor) -> None:
+        longest, length = optimiser.clamp * norms[number], change.norm()
+        if length > longest:
+            change.mul_(longest / length)
+
+    losses, counts = descend(
+        changes,
+        losses_of,
+        hold,
+        steps=optimiser.steps,
+        learning_rate=optimiser.learning_rate,
+        stop=optimiser.stop,
+    )
     return [
         Value(
             neurons[first[number]],
@@ -259,7 +251,7 @@ def _above(adapter: Adapter, layer: int, texts: _Texts, delta: Tensor) -> Tensor
             queries, torch.cat((keys, own_keys), dim=1), torch.cat((values, own_values), dim=1), mask=texts.mask
         )
         state = adapter.after_attention(number, hidden, adapter.attention_output(number, context))
-        hidden = adapter.after_mlp(number, state, adapter.mlp_output(number, adapter.neurons(number, state)))
+        hidden = leaving(adapter, number, state)
     return hidden
 
 
