@@ -4,6 +4,8 @@ PYTHON ?= python3
 CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests run file by file in a few processes at once; TESTS= runs them in one, as a debugger wants it.
+TESTS ?= --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Where the study runs: here, unless ARGS has --directory=ELSEWHERE.
 DIRECTORY := $(or $(patsubst --directory=%,%,$(filter --directory=%,$(ARGS))),.)
 
@@ -15,7 +17,7 @@ study: $(VENV)/installed
 	@echo "The report: $(abspath $(DIRECTORY))/results/report/index.html"
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(TESTS) $(ARGS)
 
 bench: $(VENV)/installed
 	$(BIN)/python scripts/bench_localization.py $(ARGS)

@@ -2,21 +2,47 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # one thread each for processes that share the machine; read by torch
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
+from filelock import FileLock
 
 from tests.hub_server import Hub, make_model
 from tests.study import copy_repository, run_study
 
 
+FIRST = ("test_reproducible.py", "test_incremental.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that run whole studies come first, so that no process is left alone with one at the end."""
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+
+
 @pytest.fixture(scope="session")
-def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository in which the smoke study has run on two cores; tests only read it."""
-    return run_study(copy_repository(tmp_path_factory.mktemp("finished") / "study"), 2)
+def finished_study(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A copy of the repository in which the smoke study has run on two cores; tests only read it.
+
+    Processes of tests share one copy: the first to want it runs it, others wait.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    study, done, failed = (shared / name for name in ("finished-study", "finished-study.done", "finished-study.failed"))
+    with FileLock(f"{study}.lock"):
+        if failed.exists():
+            pytest.fail("the smoke study failed in another process of tests: its words stand there", pytrace=False)
+        if not done.exists():
+            failed.touch()
+            run_study(copy_repository(study), 2)
+            failed.rename(done)
+    return study
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,10 @@ import pytest
 
 from kn_thesis.corpora.gaps import Encoded
 from kn_thesis.models.families import FAMILIES
+from kn_thesis.models.length import too_long
 from kn_thesis.models.load import Model
 from kn_thesis.tracing.names import TRACED
-from kn_thesis.tracing.prompt import Settings, too_long, trace_prompt
+from kn_thesis.tracing.prompt import Settings, trace_prompt
 from kn_thesis.tracing.roles import ROLES, roles
 from kn_thesis.tracing.runs import cue_noise
 from kn_thesis.tracing.task import NO_CUE, NO_TOKEN, NOT_SAMPLED, TOO_LONG, WRONG, Tracing, trace_task

@@ -22,7 +22,7 @@ from kn_thesis.editing.request import Request
 from kn_thesis.editing.update import Edit, Update
 from kn_thesis.errors import UserError
 from kn_thesis.models.adapter import Adapter, precise
-from kn_thesis.tracing.prompt import too_long
+from kn_thesis.models.length import too_long
 
 if TYPE_CHECKING:
     from kn_thesis.models.load import Model

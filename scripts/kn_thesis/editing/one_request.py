@@ -13,7 +13,7 @@ from kn_thesis.editing.continuations import continue_rows, end_token, readable
 from kn_thesis.editing.request import Request
 from kn_thesis.errors import UserError
 from kn_thesis.models.evaluate import target_log_probabilities, with_target
-from kn_thesis.tracing.prompt import too_long
+from kn_thesis.models.length import too_long
 from kn_thesis.tracing.spans import find_words, token_span
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ import pandas as pd
 from kn_thesis.corpora.gaps import GAP, CannotExpress, Encoded
 from kn_thesis.errors import UserError
 from kn_thesis.models.evaluate import target_log_probabilities
+from kn_thesis.models.length import too_long
 from kn_thesis.tracing.names import RESTORED_WORDS
-from kn_thesis.tracing.prompt import Settings, too_long, trace_prompt
+from kn_thesis.tracing.prompt import Settings, trace_prompt
 from kn_thesis.tracing.restore import scaled_window
 from kn_thesis.tracing.roles import roles
 from kn_thesis.tracing.spans import cue_span

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from kn_thesis.corpora.gaps import Encoded, steps
 from kn_thesis.errors import UserError
+from kn_thesis.models.length import too_long
 from kn_thesis.tracing.restore import KINDS, cells_of, restored_log_probabilities, scaled_window
 from kn_thesis.tracing.runs import cue_noise, log_probabilities, run_layers
 
@@ -70,12 +71,6 @@ class Probabilities:
 
 def _effects(clean: float, corrupted: np.ndarray, restored: np.ndarray) -> tuple[float, float, np.ndarray]:
     return float(clean), float(corrupted.mean()), (restored - corrupted).mean(axis=-1)
-
-
-def too_long(model: Model, words: Sequence[Encoded]) -> bool:
-    """Whether any of the words takes more tokens, its own but the last included, than the model has positions."""
-    needed = max(len(step.input_ids) for word in words for step in steps(word, model.adapter.objective))
-    return 0 < model.positions < needed
 
 
 def trace_prompt(

@@ -10,9 +10,10 @@ import pandas as pd
 
 from kn_thesis.corpora.gaps import Encoded, encoded_from
 from kn_thesis.corpora.rank import rank
+from kn_thesis.models.length import too_long
 from kn_thesis.progress import shown
 from kn_thesis.tracing.names import NO_CUE, NO_TOKEN, NOT_SAMPLED, TOO_LONG, TRACED, WRONG
-from kn_thesis.tracing.prompt import Settings, too_long, trace_prompt
+from kn_thesis.tracing.prompt import Settings, trace_prompt
 from kn_thesis.tracing.results import Tracing
 from kn_thesis.tracing.roles import ROLES, roles, shared_site
 from kn_thesis.tracing.spans import token_span

@@ -1,0 +1,17 @@
+"""Whether a model can read a prompt: the longest step of its words against the model's positions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from kn_thesis.corpora.gaps import Encoded, steps
+
+if TYPE_CHECKING:
+    from kn_thesis.models.load import Model
+
+
+def too_long(model: Model, words: Sequence[Encoded]) -> bool:
+    """Whether any of the words takes more tokens, its own but the last included, than the model has positions."""
+    needed = max(len(step.input_ids) for word in words for step in steps(word, model.adapter.objective))
+    return 0 < model.positions < needed
