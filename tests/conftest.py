@@ -17,7 +17,6 @@ from filelock import FileLock
 from tests.hub_server import Hub, make_model
 from tests.study import copy_repository, run_study
 
-
 FIRST = ("test_reproducible.py", "test_incremental.py")
 
 
