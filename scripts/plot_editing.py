@@ -1,15 +1,13 @@
 """Rule plot_editing: criteria that edits meet, agreement edits, the layer that is edited, and what training stated."""
 
-import pandas as pd
-
 from kn_thesis.editing.figures import plot_agreement, plot_criteria, plot_directions, plot_layers
 from kn_thesis.editing.rows import without_one_way
 from kn_thesis.errors import logged
+from kn_thesis.frames import read_words
 from kn_thesis.report.style import save_figure, use_style
 
 with logged(snakemake.log[0]):
-    # Tokens such as "null" and "NA" are words; only an empty cell is a missing value.
-    tables = {name: pd.read_csv(path, keep_default_na=False, na_values=[""]) for name, path in snakemake.input.items()}
+    tables = {name: read_words(path) for name, path in snakemake.input.items()}
     shown, out = list(snakemake.params.shown), snakemake.output
     edited = without_one_way(tables["editing"], tables["directions"])
     use_style()

@@ -1,15 +1,13 @@
 """Rule plot_tracing: single prompts traced, averages by token role, both sites over layers, the sites' contrasts."""
 
-import pandas as pd
-
 from kn_thesis.errors import logged
+from kn_thesis.frames import read_words
 from kn_thesis.report.style import save_figure, use_style
 from kn_thesis.tracing.figures import plot_lines, plot_sites
 from kn_thesis.tracing.heatmaps import plot_examples, plot_roles
 
 with logged(snakemake.log[0]):
-    # Tokens such as "null" and "NA" are words; only an empty cell is a missing value.
-    tables = {name: pd.read_csv(path, keep_default_na=False, na_values=[""]) for name, path in snakemake.input.items()}
+    tables = {name: read_words(path) for name, path in snakemake.input.items()}
     shown, out = list(snakemake.params.shown), snakemake.output
     use_style()
     save_figure(plot_examples(tables["examples"], shown), out.examples_svg, out.examples_png)

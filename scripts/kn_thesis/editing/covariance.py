@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from kn_thesis.editing.passes import state_in
 from kn_thesis.errors import UserError
 from kn_thesis.files import whole_file
-from kn_thesis.models.adapter import attend, precise
+from kn_thesis.models.adapter import precise
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -234,8 +235,7 @@ def _keys(model: Model, ids: Tensor, layers: Sequence[int]) -> Iterator[tuple[in
     positions = torch.arange(ids.shape[1], device=ids.device)
     hidden = adapter.embed(ids)
     for layer in range(adapter.layers):
-        context = attend(*adapter.project(layer, hidden, positions), causal=adapter.objective == "causal")
-        state = adapter.after_attention(layer, hidden, adapter.attention_output(layer, context))
+        state = state_in(adapter, layer, hidden, positions)
         neurons = adapter.neurons(layer, state)
         if layer in layers:
             yield layer, neurons

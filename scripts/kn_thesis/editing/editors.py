@@ -35,6 +35,10 @@ class Editor:
     settings: type
     find: Callable[..., list[Edit]]
 
+    def uses(self, name: str) -> bool:
+        """Whether its function takes `name`: contexts, or covariance."""
+        return name in inspect.signature(self.find).parameters
+
 
 EDITORS = {
     module.__name__.rsplit(".", 1)[1]: Editor(module.Settings, module.find_edits)
@@ -57,9 +61,8 @@ def find_edits(
     Raises UserError for an unknown editor, or one that cannot edit this model.
     """
     chosen = editor_named(editor)
-    wanted = inspect.signature(chosen.find).parameters
     offered = {"contexts": contexts, "covariance": covariance}
-    further = {name: value for name, value in offered.items() if name in wanted}
+    further = {name: value for name, value in offered.items() if chosen.uses(name)}
     return chosen.find(model, requests, settings or chosen.settings(), **further)
 
 

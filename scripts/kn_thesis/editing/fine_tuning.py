@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from kn_thesis.editing.descent import descend
-from kn_thesis.editing.keys import check_layer
+from kn_thesis.editing.keys import check_causal, check_layer
 from kn_thesis.editing.names import DIVERGED, TOO_LONG
 from kn_thesis.editing.passes import filled_up, leaving, state_before_mlp, state_in
 from kn_thesis.editing.request import Request
 from kn_thesis.editing.update import Edit, Update
-from kn_thesis.errors import UserError
 from kn_thesis.models.adapter import Adapter, precise
 from kn_thesis.models.length import too_long
 
@@ -46,8 +45,7 @@ class Settings:
 def find_edits(model: Model, requests: Sequence[Request], settings: Settings) -> list[Edit]:
     """The edit of each request, in order. Raises UserError for a masked model or a layer that is not there."""
     adapter = model.adapter
-    if adapter.objective != "causal":
-        raise UserError(f"fine_tuning edits causal models: {adapter.family} is masked; choose knowledge_neuron")
+    check_causal("fine_tuning", adapter)
     check_layer(settings.layer, adapter.layers)
     edits: dict[int, Edit] = {}
     fitting = []

@@ -14,6 +14,7 @@ from kn_thesis.tracing.spans import token_span
 
 if TYPE_CHECKING:
     from kn_thesis.corpora.gaps import GapTokenizer
+    from kn_thesis.models.adapter import Adapter
 
 TOKENS = ("subject_last", "last")
 KEPT = "is a"  # follows the subject in the text whose continuation shall stay (Meng et al. 2022, §3.1)
@@ -68,6 +69,12 @@ def _row(tokenizer: GapTokenizer, prefix: str, request: Request, subject_at: int
     if found is None or found[1] > len(encoded.input_ids):
         return None
     return Row(_seen(encoded), found[1] - 1, encoded.target_ids)
+
+
+def check_causal(editor: str, adapter: Adapter) -> None:
+    """Raise UserError for a masked model."""
+    if adapter.objective != "causal":
+        raise UserError(f"{editor} edits causal models: {adapter.family} is masked; choose knowledge_neuron")
 
 
 def check_layer(layer: int, layers: int) -> None:

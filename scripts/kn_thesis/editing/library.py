@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,9 +159,8 @@ def edit(
     needs_old = editor == "knowledge_neuron"
     if len(paraphrases) and not needs_old:
         raise UserError(f"{editor} uses no paraphrases: leave them out")
-    used = signature(editor_named(editor).find).parameters
     for name, value in {"contexts": contexts, "covariance": covariance}.items():
-        if value is not None and name not in used:
+        if value is not None and not editor_named(editor).uses(name):
             raise UserError(f"{editor} uses no {name}: leave it out")
     request = request_of(model, Wanted(prompt, subject, target, old, paraphrases, require_new, needs_old))
     further: dict[str, Any] = {}

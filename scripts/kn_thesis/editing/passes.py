@@ -11,10 +11,10 @@ from kn_thesis.models.adapter import Adapter, attend
 def state_in(adapter: Adapter, layer: int, hidden: Tensor, positions: Tensor, mask: Tensor | None = None) -> Tensor:
     """State (rows, tokens, hidden) between a layer's attention and its MLP, from what enters the layer.
 
-    mask: see attend; None: every token looks at itself and those before it.
+    mask: see attend; None: every token looks at itself and those before it, in a masked model at all.
     """
     queries, keys, values = adapter.project(layer, hidden, positions)
-    context = attend(queries, keys, values, causal=mask is None, mask=mask)
+    context = attend(queries, keys, values, causal=mask is None and adapter.objective == "causal", mask=mask)
     return adapter.after_attention(layer, hidden, adapter.attention_output(layer, context))
 
 

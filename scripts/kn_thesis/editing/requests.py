@@ -16,6 +16,7 @@ from kn_thesis.corpora.gaps import CannotExpress, Encoded, GapTokenizer, encoded
 from kn_thesis.corpora.rank import rank
 from kn_thesis.editing.names import EDITED, NO_OBJECT, NO_SUBJECT, NOT_SAMPLED, TOO_LONG, UNKNOWN
 from kn_thesis.editing.request import Request
+from kn_thesis.models.length import needed
 from kn_thesis.tracing.spans import token_span
 
 COLUMNS = ["edit", "cluster", "subject", "old", "new", "text", "status"]
@@ -77,8 +78,7 @@ class _Chance:
 
     def fits(self, encoded: Encoded) -> bool:
         """Whether the model has positions for the prompt and all tokens of the word but the last."""
-        more = len(encoded.target_ids) - 1 if self.tokenizer.objective == "causal" else 0
-        return not self.longest or len(encoded.input_ids) + more <= self.longest
+        return not self.longest or needed(encoded, self.tokenizer.objective) <= self.longest
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from kn_thesis.editing.covariance import Covariance, SingularCovariance, factor
-from kn_thesis.editing.keys import TOKENS, check_layer, problem_of
+from kn_thesis.editing.keys import TOKENS, check_causal, check_layer, problem_of
 from kn_thesis.editing.names import DIVERGED, SINGULAR, TOO_LONG
 from kn_thesis.editing.request import Request
 from kn_thesis.editing.update import Edit, Update
@@ -52,8 +52,7 @@ def find_edits(
     an unknown token, or a layer that the model or the covariance does not have.
     """
     adapter = model.adapter
-    if adapter.objective != "causal":
-        raise UserError(f"rome edits causal models: {adapter.family} is masked; choose knowledge_neuron")
+    check_causal("rome", adapter)
     check_layer(settings.layer, adapter.layers)
     if settings.token not in TOKENS:
         raise UserError(f"unknown token {settings.token!r}: choose one of {', '.join(TOKENS)}")

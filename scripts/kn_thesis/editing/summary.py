@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from kn_thesis.editing.layers import cue_effects, layer_rows, localization_rows
 from kn_thesis.editing.names import CRITERIA
 from kn_thesis.editing.published import with_published
 from kn_thesis.editing.results import Editing
+from kn_thesis.frames import joined, keyed
 from kn_thesis.tracing.results import read_tracing
 
 
@@ -109,7 +110,7 @@ def summarise(
                 of_kind = {task: editings[task] for task in members}
                 parts = _one_kind(of_kind, asked[model, editor], kind, shown, settings)
                 for name, part in parts.items():
-                    found[name].append(_keyed(part, key | {"editor": editor, "kind": kind}))
+                    found[name].append(keyed(part, key | {"editor": editor, "kind": kind}))
         effects = {
             task: cue_effects(read_tracing(Path(tracing) / model, task), kinds[task])
             for task in swept.get(model, ())
@@ -121,12 +122,12 @@ def summarise(
         }
         for kind, members in _by_kind(list(sweeps), kinds).items():
             rows = _layers({task: sweeps[task] for task in members}, effects, settings)
-            found["layers"].append(_keyed(rows, key | {"kind": kind}))
+            found["layers"].append(keyed(rows, key | {"kind": kind}))
         tested = {"level": settings.level, "permutations": settings.resamples, "seed": settings.seed}
-        found["localization"].append(_keyed(localization_rows(sweeps, effects, kinds, **tested), key))
+        found["localization"].append(keyed(localization_rows(sweeps, effects, kinds, **tested), key))
     for pair in pairs:
         found["directions"].append(_direction(pair, asked, kinds, settings))
-    tables = {name: _joined(parts, HEADS[name]) for name, parts in found.items()}
+    tables = {name: joined(parts, HEADS[name]) for name, parts in found.items()}
     tables["editing"] = with_published(tables["editing"], published)[HEADS["editing"]]
     tables["tests"] = _corrected(tables["tests"], settings.level)
     return Tables(**tables)
@@ -142,24 +143,24 @@ def _one_kind(
     shares, free = [], []
     for name, members in groups.items():
         rows = criteria_rows(pooled({task: asked[task] for task in members}), **settings.interval)
-        shares.append(_keyed(rows, {"task": name}))
+        shares.append(keyed(rows, {"task": name}))
         table = pd.concat([edits[task] for task in members], ignore_index=True)
         if len(table):
             free.append({"task": name} | fluency_row(table, **settings.interval))
     counts = {task: table["status"].astype(str).value_counts().sort_index() for task, table in edits.items()}
     return {
-        "editing": _joined(shares, ["task", *criteria.COLUMNS]),
+        "editing": joined(shares, ["task", *criteria.COLUMNS]),
         "tests": criteria_tests(pooled(asked), kind),
-        "skipped": _joined(
+        "skipped": joined(
             [
-                _keyed(count.rename_axis("status").reset_index(name="edits"), {"task": task})
+                keyed(count.rename_axis("status").reset_index(name="edits"), {"task": task})
                 for task, count in counts.items()
             ],
             ["task", "status", "edits"],
         ),
         "fluency": pd.DataFrame(free, columns=["task", *fluency.COLUMNS]),
-        "completions": _joined(
-            [_keyed(completion_rows(editing, shown), {"task": task}) for task, editing in editings.items()],
+        "completions": joined(
+            [keyed(completion_rows(editing, shown), {"task": task}) for task, editing in editings.items()],
             ["task", *COMPLETIONS],
         ),
     }
@@ -194,8 +195,8 @@ def _layers(
         sweep = pd.concat([sweeps[task] for task in members], ignore_index=True)
         traced = [effects[task] for task in members if task in effects]
         rows = layer_rows(sweep, pd.concat(traced) if traced else None, **settings.interval)
-        parts.append(_keyed(rows, {"task": name}))
-    return _joined(parts, ["task", *layers.LAYERS])
+        parts.append(keyed(rows, {"task": name}))
+    return joined(parts, ["task", *layers.LAYERS])
 
 
 def _direction(
@@ -213,9 +214,9 @@ def _direction(
             for model in models.values()
         ]
         rows = directions.direction_rows(*tables, settings.confidence)
-        parts.append(_keyed(rows, {"family": pair["family"], **models, "editor": editor}))
+        parts.append(keyed(rows, {"family": pair["family"], **models, "editor": editor}))
     head = ["family", *models, "editor", *directions.COLUMNS]
-    return directions.corrected(_joined(parts, head), settings.level)
+    return directions.corrected(joined(parts, head), settings.level)
 
 
 def _corrected(tests: pd.DataFrame, level: float) -> pd.DataFrame:
@@ -229,14 +230,3 @@ def _corrected(tests: pd.DataFrame, level: float) -> pd.DataFrame:
 def _by_kind(tasks: Sequence[str], kinds: Mapping[str, str]) -> dict[str, list[str]]:
     """Tasks of each kind, in the order they come in."""
     return {kind: [task for task in tasks if kinds[task] == kind] for kind in dict.fromkeys(kinds[t] for t in tasks)}
-
-
-def _keyed(table: pd.DataFrame, key: Mapping[str, str]) -> pd.DataFrame:
-    """The table with columns of one value in front."""
-    return pd.concat([pd.DataFrame(key, index=table.index), table], axis=1)
-
-
-def _joined(parts: Iterable[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
-    """All parts; of none, a table with nothing but its columns, which can be written and read as well."""
-    parts = [part for part in parts if len(part)]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(columns))

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     from kn_thesis.models.load import Model
 
 
+def needed(word: Encoded, objective: str) -> int:
+    """Tokens of the longest step: a causal model reads a word's tokens but the last behind its prompt."""
+    return max(len(step.input_ids) for step in steps(word, objective))
+
+
 def too_long(model: Model, words: Sequence[Encoded]) -> bool:
     """Whether any of the words takes more tokens, its own but the last included, than the model has positions."""
-    needed = max(len(step.input_ids) for word in words for step in steps(word, model.adapter.objective))
-    return 0 < model.positions < needed
+    return 0 < model.positions < max(needed(word, model.adapter.objective) for word in words)

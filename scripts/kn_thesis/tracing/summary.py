@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from kn_thesis.frames import joined, keyed
 from kn_thesis.tracing.averages import ROLE_COLUMNS, role_averages, total_effects
 from kn_thesis.tracing.names import MEASURES, measures_of
 from kn_thesis.tracing.results import Tracing, read_tracing
@@ -66,19 +67,19 @@ def summarise(
         tracings = {task: read_tracing(Path(folder) / model, task) for task in named}
         key = {"model": model, "family": families[model]}
         sites = site_tests(tracings, kinds, boundary=settings.boundary, level=settings.level, **interval)
-        found["tracing"].append(_keyed(sites, key))
+        found["tracing"].append(keyed(sites, key))
         for kind in dict.fromkeys(kinds[task] for task in named):
             of_kind = {task: tracing for task, tracing in tracings.items() if kinds[task] == kind}
             averages = role_averages(of_kind, kind, **interval)
             first_upper = boundary_layer(int(averages["layer"].max()) + 1 if len(averages) else 1, settings.boundary)
-            found["roles"].append(_keyed(averages.assign(upper=averages["layer"] >= first_upper), key))
+            found["roles"].append(keyed(averages.assign(upper=averages["layer"] >= first_upper), key))
         for task, tracing in tracings.items():
             of_task = key | {"kind": kinds[task], "task": task}
             counts = tracing.prompts["status"].value_counts().sort_index().rename_axis("status").reset_index()
-            found["skipped"].append(_keyed(counts.rename(columns={"count": "prompts"}), of_task))
+            found["skipped"].append(keyed(counts.rename(columns={"count": "prompts"}), of_task))
             if task in shown and len(tracing.effects):
-                found["examples"].append(_keyed(example(tracing, measures_of(kinds[task])[0]), of_task))
-    tables = {name: _joined(parts, HEADS[name]) for name, parts in found.items()}
+                found["examples"].append(keyed(example(tracing, measures_of(kinds[task])[0]), of_task))
+    tables = {name: joined(parts, HEADS[name]) for name, parts in found.items()}
     return Tables(comparison=compare_kinds(tables["tracing"], settings.confidence, settings.level), **tables)
 
 
@@ -97,14 +98,3 @@ def example(tracing: Tracing, measure: str) -> pd.DataFrame:
         corrupted=row[columns.corrupted],
         effect=value.astype(float),
     )
-
-
-def _keyed(table: pd.DataFrame, key: Mapping[str, str]) -> pd.DataFrame:
-    """The table with columns of one value in front."""
-    return pd.concat([pd.DataFrame(key, index=table.index), table], axis=1)
-
-
-def _joined(parts: Iterable[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
-    """All parts; of none, a table with nothing but its columns, which can be written and read as well."""
-    parts = [part for part in parts if len(part)]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(columns))
