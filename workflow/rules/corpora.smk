@@ -25,6 +25,8 @@ rule make_world:
         ),
     log:
         "results/logs/make_world/{variant}.log",
+    benchmark:
+        "results/benchmarks/make_world/{variant}.tsv"
     wildcard_constraints:
         variant=one_of(STUDY.corpora.world.variants),
     conda:
@@ -44,6 +46,8 @@ rule fetch_corpus_file:
         f"{FETCHED}/paradigms/{{task}}.jsonl",
     log:
         "results/logs/fetch_corpus_file/{task}.log",
+    benchmark:
+        "results/benchmarks/fetch_corpus_file/{task}.tsv"
     conda:
         "../../envs/corpora.yaml"
     params:
@@ -59,6 +63,8 @@ use rule fetch_corpus_file as fetch_patterns with:
         f"{FETCHED}/relations/{{task}}.patterns.jsonl",
     log:
         "results/logs/fetch_patterns/{task}.log",
+    benchmark:
+        "results/benchmarks/fetch_patterns/{task}.tsv"
     params:
         code=code("fetch_corpus_file"),
         corpus="pararel",
@@ -70,6 +76,8 @@ use rule fetch_corpus_file as fetch_facts with:
         f"{FETCHED}/relations/{{task}}.facts.jsonl",
     log:
         "results/logs/fetch_facts/{task}.log",
+    benchmark:
+        "results/benchmarks/fetch_facts/{task}.tsv"
     params:
         code=code("fetch_corpus_file"),
         corpus="pararel",
@@ -92,6 +100,8 @@ rule make_corpus_text:
         text=f"{FETCHED}/text.txt",
     log:
         "results/logs/make_corpus_text.log",
+    benchmark:
+        "results/benchmarks/make_corpus_text.tsv"
     conda:
         "../../envs/corpora.yaml"
     params:
@@ -110,6 +120,8 @@ rule count_company:
         cooccurrence=f"{FETCHED}/cooccurrence.parquet",
     log:
         "results/logs/count_company.log",
+    benchmark:
+        "results/benchmarks/count_company.tsv"
     conda:
         "../../envs/corpora.yaml"
     params:
@@ -133,6 +145,8 @@ for batch in batches(tasks_of):
             counts=batch.files("results/prompts/{model}/{task}.counts.csv"),
         log:
             f"results/logs/make_prompts/{batch.name}.log",
+        benchmark:
+            f"results/benchmarks/make_prompts/{batch.name}.tsv"
         conda:
             "../../envs/corpora.yaml"
         params:
@@ -151,6 +165,8 @@ rule count_corpora:
         table="results/tables/corpora.csv",
     log:
         "results/logs/count_corpora.log",
+    benchmark:
+        "results/benchmarks/count_corpora.tsv"
     conda:
         "../../envs/corpora.yaml"
     params:
@@ -168,6 +184,8 @@ rule show_examples:
         table="results/tables/examples.csv",
     log:
         "results/logs/show_examples.log",
+    benchmark:
+        "results/benchmarks/show_examples.tsv"
     conda:
         "../../envs/corpora.yaml"
     params:
@@ -183,6 +201,8 @@ rule plot_corpora:
         **figure("corpora", "corpora"),
     log:
         "results/logs/plot_corpora.log",
+    benchmark:
+        "results/benchmarks/plot_corpora.tsv"
     conda:
         "../../envs/corpora.yaml"
     params:

@@ -14,6 +14,8 @@ rule collect_covariance:
         covariance="results/editing/{model}/{editor}.covariance.safetensors",
     log:
         "results/logs/collect_covariance/{model}/{editor}.log",
+    benchmark:
+        "results/benchmarks/collect_covariance/{model}/{editor}.tsv"
     wildcard_constraints:
         editor=one_of(STUDY.editing.editors),
     conda:
@@ -56,6 +58,8 @@ for batch in batches(lambda model: EDITED.get(model, []), apart=False):
                 ],
             log:
                 f"results/logs/edit_tasks/{batch.name}/{editor}.log",
+            benchmark:
+                f"results/benchmarks/edit_tasks/{batch.name}/{editor}.tsv"
             conda:
                 "../../envs/models.yaml"
             threads: 1
@@ -85,6 +89,8 @@ for batch in batches(lambda model: SWEPT.get(model, []), apart=False):
             layers=batch.files("results/editing/{model}/layers/{task}.parquet"),
         log:
             f"results/logs/sweep_layers/{batch.name}.log",
+        benchmark:
+            f"results/benchmarks/sweep_layers/{batch.name}.tsv"
         conda:
             "../../envs/models.yaml"
         threads: 1
@@ -131,6 +137,8 @@ rule summarise_editing:
         completions="results/tables/editing_completions.csv",
     log:
         "results/logs/summarise_editing.log",
+    benchmark:
+        "results/benchmarks/summarise_editing.tsv"
     conda:
         "../../envs/statistics.yaml"
     params:
@@ -160,6 +168,8 @@ rule plot_editing:
         **figure("editing_directions", "editing", "directions_"),
     log:
         "results/logs/plot_editing.log",
+    benchmark:
+        "results/benchmarks/plot_editing.tsv"
     conda:
         "../../envs/statistics.yaml"
     params:

@@ -14,6 +14,8 @@ for batch in batches(tasks_of):
             attributions=batch.files("results/localization/{model}/{task}.safetensors"),
         log:
             f"results/logs/attribute_neurons/{batch.name}.log",
+        benchmark:
+            f"results/benchmarks/attribute_neurons/{batch.name}.tsv"
         conda:
             "../../envs/models.yaml"
         threads: 1
@@ -41,6 +43,8 @@ for batch in batches(tasks_of):
             statistics=batch.files("results/localization/{model}/{task}.statistics.parquet"),
         log:
             f"results/logs/select_neurons/{batch.name}.log",
+        benchmark:
+            f"results/benchmarks/select_neurons/{batch.name}.tsv"
         conda:
             "../../envs/statistics.yaml"
         params:
@@ -62,6 +66,8 @@ rule summarise_localization:
         layers="results/tables/layers.csv",
     log:
         "results/logs/summarise_localization.log",
+    benchmark:
+        "results/benchmarks/summarise_localization.tsv"
     conda:
         "../../envs/statistics.yaml"
     params:
@@ -82,6 +88,8 @@ rule plot_localization:
         **figure("localization_by_task", "localization", "tasks_"),
     log:
         "results/logs/plot_localization.log",
+    benchmark:
+        "results/benchmarks/plot_localization.tsv"
     conda:
         "../../envs/statistics.yaml"
     params:

@@ -17,6 +17,8 @@ rule train_model:
         ),
     log:
         "results/logs/train_model/{model}.log",
+    benchmark:
+        "results/benchmarks/train_model/{model}.tsv"
     wildcard_constraints:
         model=one_of(TRAINED),
     priority: 100
@@ -42,6 +44,8 @@ rule get_model:
         ),
     log:
         "results/logs/get_model/{model}.log",
+    benchmark:
+        "results/benchmarks/get_model/{model}.tsv"
     wildcard_constraints:
         model=one_of(FOUND),
     priority: 100
@@ -64,6 +68,8 @@ rule evaluate_model:
         evaluation="results/models/{model}.evaluation.parquet",
     log:
         "results/logs/evaluate_model/{model}.log",
+    benchmark:
+        "results/benchmarks/evaluate_model/{model}.tsv"
     priority: 50
     conda:
         "../../envs/models.yaml"
@@ -88,6 +94,8 @@ rule check_model:
         learned="results/models/{model}.learned.txt",
     log:
         "results/logs/check_model/{model}.log",
+    benchmark:
+        "results/benchmarks/check_model/{model}.tsv"
     priority: 50
     conda:
         "../../envs/statistics.yaml"
@@ -105,6 +113,8 @@ rule summarise_models:
         table="results/tables/models.csv",
     log:
         "results/logs/summarise_models.log",
+    benchmark:
+        "results/benchmarks/summarise_models.tsv"
     conda:
         "../../envs/statistics.yaml"
     params:
@@ -123,6 +133,8 @@ rule plot_models:
         **figure("models", "models"),
     log:
         "results/logs/plot_models.log",
+    benchmark:
+        "results/benchmarks/plot_models.tsv"
     conda:
         "../../envs/statistics.yaml"
     params:

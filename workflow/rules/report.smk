@@ -102,6 +102,8 @@ rule render_chapter:
         notebook="results/report/notebooks/{chapter}.ipynb",
     log:
         "results/logs/render_chapter/{chapter}.log",
+    benchmark:
+        "results/benchmarks/render_chapter/{chapter}.tsv"
     wildcard_constraints:
         chapter=one_of(chapter["name"] for chapter in CHAPTERS),
     conda:
@@ -158,6 +160,8 @@ rule build_report:
         tables=directory("results/report/tables"),
     log:
         "results/logs/build_report.log",
+    benchmark:
+        "results/benchmarks/build_report.tsv"
     conda:
         "../../envs/report.yaml"
     params:

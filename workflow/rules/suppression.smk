@@ -22,6 +22,8 @@ for batch in batches(paradigms_of):
             words=batch.files(f"{SUPPRESSION}.words.parquet"),
         log:
             f"results/logs/suppress_neurons/{batch.name}.log",
+        benchmark:
+            f"results/benchmarks/suppress_neurons/{batch.name}.tsv"
         conda:
             "../../envs/models.yaml"
         threads: 1
@@ -51,6 +53,8 @@ rule test_suppression:
         slopes="results/suppression/{model}.slopes.parquet",
     log:
         "results/logs/test_suppression/{model}.log",
+    benchmark:
+        "results/benchmarks/test_suppression/{model}.tsv"
     conda:
         "../../envs/statistics.yaml"
     params:
@@ -76,6 +80,8 @@ rule summarise_suppression:
         company="results/tables/company.csv",
     log:
         "results/logs/summarise_suppression.log",
+    benchmark:
+        "results/benchmarks/summarise_suppression.tsv"
     conda:
         "../../envs/statistics.yaml"
     params:
@@ -96,6 +102,8 @@ rule compare_variants:
         effects="results/tables/variant_effects.csv",
     log:
         "results/logs/compare_variants.log",
+    benchmark:
+        "results/benchmarks/compare_variants.tsv"
     conda:
         "../../envs/statistics.yaml"
     params:
@@ -123,6 +131,8 @@ rule plot_suppression:
         **figure("suppression_variants", "suppression", "variants_"),
     log:
         "results/logs/plot_suppression.log",
+    benchmark:
+        "results/benchmarks/plot_suppression.tsv"
     conda:
         "../../envs/statistics.yaml"
     params:

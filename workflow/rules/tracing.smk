@@ -19,6 +19,8 @@ for batch in batches(traced_tasks):
             effects=batch.files(f"{TRACES}.effects.parquet"),
         log:
             f"results/logs/trace_prompts/{batch.name}.log",
+        benchmark:
+            f"results/benchmarks/trace_prompts/{batch.name}.tsv"
         conda:
             "../../envs/models.yaml"
         threads: 1
@@ -51,6 +53,8 @@ rule summarise_tracing:
         examples="results/tables/tracing_examples.csv",
     log:
         "results/logs/summarise_tracing.log",
+    benchmark:
+        "results/benchmarks/summarise_tracing.tsv"
     conda:
         "../../envs/statistics.yaml"
     params:
@@ -76,6 +80,8 @@ rule plot_tracing:
         **figure("tracing_sites", "tracing", "sites_"),
     log:
         "results/logs/plot_tracing.log",
+    benchmark:
+        "results/benchmarks/plot_tracing.tsv"
     conda:
         "../../envs/statistics.yaml"
     params:
