@@ -49,7 +49,9 @@ def two_sites(tables: Tables, model: str, fewest: int) -> Estimate:
 def sites_together(estimates: list[Estimate]) -> Estimate:
     """Tasks of several models counted together."""
     known = [one.counts for one in estimates if one.counts]
-    return _sites(*map(sum, zip(*known, strict=True))) if known else missing("no model has a task that was tested")
+    if not known:
+        return missing("no model has enough tasks that were tested", sum(one.units for one in estimates))
+    return _sites(*map(sum, zip(*known, strict=True)))
 
 
 def sites_evidence(estimate: Estimate) -> tuple[float, float]:

@@ -96,7 +96,7 @@ def combined(estimates: Sequence[Estimate]) -> Estimate:
     """
     known = [one for one in estimates if math.isfinite(one.se) and one.se > 0]
     if not known:
-        return missing("no model has an estimate")
+        return missing("no model has an estimate", sum(one.units for one in estimates))
     if len(known) == 1:
         return known[0]
     values, variances = np.array([one.value for one in known]), np.array([one.se**2 for one in known])

@@ -57,8 +57,8 @@ class Case:
         tails = [self.tails[number] for number in self.asked]
         fors, againsts = [tail[0] for tail in tails], [tail[1] for tail in tails if not math.isnan(tail[1])]
         weakest = max(fors) if fors and not any(map(math.isnan, fors)) else math.nan
-        strongest = min(1.0, len(tails) * min(againsts)) if againsts else math.nan
-        return min(1.0, weakest * self.variants), min(1.0, strongest * self.variants)
+        strongest = _times(min(againsts), len(tails)) if againsts else math.nan
+        return _times(weakest, self.variants), _times(strongest, self.variants)
 
     @property
     def deciding(self) -> int:
@@ -168,7 +168,7 @@ def _correct(cases: Sequence[Case], level: float) -> None:
         case.p_for_holm, case.p_against_holm = map(float, corrected)
     for case in cases:
         if not case.headline:
-            case.p_for_holm, case.p_against_holm = (min(1.0, p * len(led)) for p in case.p)
+            case.p_for_holm, case.p_against_holm = (_times(p, len(led)) for p in case.p)
         agree = (case.p_for_holm < level, case.p_against_holm < level)
         case.verdict = {(True, False): SUPPORTED, (False, True): NOT_SUPPORTED}.get(agree, UNDECIDED)
 
@@ -221,6 +221,11 @@ def _numbers(part: Part, estimate: Estimate, published: Mapping[str, Any]) -> di
         "place": part.place,
         "test": part.test,
     }
+
+
+def _times(p: float, number: int) -> float:
+    """Bonferroni's correction; nan stays nan."""
+    return math.nan if math.isnan(p) else min(1.0, p * number)
 
 
 def _last(p: float) -> float:
