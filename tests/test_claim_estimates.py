@@ -185,5 +185,5 @@ def test_at_the_bound_chance_alone_seldom_makes_a_verdict(kind: str) -> None:
             found, bound = share_of(random.binomial(50, own), [50] * 8, clustered=True), 0.1
         calls.append([p < 0.05 for p in evidence(found, "above", bound)])
     above, below = np.mean(calls, axis=0)
-    assert above < 0.07 and below < (0.13 if kind == "clustered share" else 0.07), (above, below)
+    assert above < 0.07 and below < 0.07, (above, below)
     assert above + below > 0.02

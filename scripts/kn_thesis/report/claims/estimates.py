@@ -69,7 +69,8 @@ def share_of(successes: Sequence[float], trials: Sequence[float], clustered: boo
 
     A trial that succeeds in part (an edit that meets a criterion in three of four questions) varies less than one that
     does so or not: Wilson's interval is the wider one. With `clustered`, groups are tasks that may differ: the interval
-    is the wider of Wilson's and of the ratio estimator's over groups (Cochran 1977, §6.4), and so is the error.
+    is the wider of Wilson's and of the ratio estimator's over groups (Cochran 1977, §6.4), and so is the error; trials
+    are then the effective ones, as many as would give that error if they were independent.
     """
     hits, sizes = (np.asarray(values, dtype=float) for values in (successes, trials))
     total = float(sizes.sum())
@@ -77,15 +78,15 @@ def share_of(successes: Sequence[float], trials: Sequence[float], clustered: boo
         return missing("nothing was asked")
     share = float(hits.sum() / total)
     low, high = (float(end) for end in proportion_confint(share * total, total, 1 - CONFIDENCE, method="wilson"))
-    se, df = (high - low) / (2 * _Z), math.inf
+    se, df, effective = (high - low) / (2 * _Z), math.inf, total
     there = int((sizes > 0).sum())
     if clustered and there > 1:
         spread = math.sqrt(float(((hits - share * sizes) ** 2).sum()) * there / (there - 1)) / total
         if spread > se:
-            se, df = spread, there - 1
+            se, df, effective = spread, there - 1, share * (1 - share) / spread**2
             reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, df)) * se
             low, high = max(0.0, min(low, share - reach)), min(1.0, max(high, share + reach))
-    return Estimate(share, se, low, high, units=round(total), df=df, trials=total)
+    return Estimate(share, se, low, high, units=round(total), df=df, trials=effective)
 
 
 def combined(estimates: Sequence[Estimate]) -> Estimate:
