@@ -67,19 +67,9 @@ def _who(comparison: Comparison) -> str:
 
 def _summary(comparison: Comparison, tables: str) -> str:
     table = summary_table(comparison)
-    used = [name for name in table if name in ("table", "rows in both", "values") or _says_something(table[name])]
-    return _table(
-        table[used],
-        "summary",
-        "Per table: rows, and the measured values of rows in both by verdict. Cells that differ are counted over all "
-        "columns but the row's key.",
-        tables,
-    )
-
-
-def _says_something(column: pd.Series) -> bool:
-    return (
-        bool((column == "yes").any()) if column.dtype == object or column.name == "same bytes" else bool(column.any())
+    empty = [name for name in table if name != "values" and set(table[name]) <= {0, "", "no"}]
+    return "<p>Measured values of rows in both runs by verdict, other cells that differ, and rows:</p>" + _table(
+        table.drop(columns=empty), "summary", "What differs, per table.", tables
     )
 
 
@@ -93,7 +83,9 @@ def _how(comparison: Comparison) -> str:
     if "z" in tests:
         said.append(
             "Estimates with intervals are compared by a z-test: the standard error is taken as the width of the 95 % "
-            "interval / (2·1.96). That is approximate, and it treats the two runs as independent."
+            "interval / (2·1.96). That is approximate, and it treats both runs as independent. An interval of no width "
+            "says nothing of the error: shares over several questions an edit are then counted in whole edits, for "
+            "Fisher's test."
         )
     if tests:
         said.append(
@@ -104,8 +96,8 @@ def _how(comparison: Comparison) -> str:
         )
     if found & {"inside the interval", "outside the interval"}:
         said.append(
-            "Where only one side has an interval, no test is made: the verdict says whether the other's value lies "
-            "inside it."
+            "Where only one side has an interval of some width, no test is made: the verdict says whether the other's "
+            "value lies inside it."
         )
     if comparison.with_published:
         said.append(
@@ -121,8 +113,9 @@ def _measured(table: TableComparison, pictures: Sequence[tuple[str, Path]], tabl
     """One table with measures: a sentence, its pictures, the rows that matter most."""
     title = TITLES.get(table.name, table.name.replace("_", " ").capitalize())
     here = table.rows[~table.rows["verdict"].isin([ONLY_FIRST, ONLY_SECOND])]
-    counts = [f"{count:,} {verdict}" for verdict in VERDICTS if (count := table.count(verdict))]
-    said = [f"{table.both:,} rows are in both runs. Values: {', '.join(counts)}."]
+    said = [f"{table.both:,} {'row is' if table.both == 1 else 'rows are'} in both runs."]
+    if len(here):
+        said.append(f"Verdicts: {_say_verdicts(here)}.")
     if table.only_first or table.only_second:
         said.append(
             f"Only in A are {table.only_first:,} rows, only in B {table.only_second:,}; their values: see the CSV."
@@ -138,7 +131,7 @@ def _measured(table: TableComparison, pictures: Sequence[tuple[str, Path]], tabl
         for measure, path in pictures
         for part in [here[here["quantity"] == measure]]
     )
-    rows = _table(display_rows(here), table.name, _caption(table, here), tables) if len(here) else ""
+    rows = _rows(table, here, tables) if len(here) else ""
     flips = _flips(table)
     return (
         f'<h2 id="{html.escape(table.name)}">{html.escape(title)}</h2><p>{html.escape(" ".join(said))}</p>'
@@ -163,25 +156,33 @@ def _flips(table: TableComparison) -> str:
     )
 
 
-def _caption(table: TableComparison, here: pd.DataFrame) -> str:
-    more = f" The first {SHOWN} of {len(here):,}; all are in the CSV file." if len(here) > SHOWN else ""
-    return f"{table.name}: what differs first, then by p and by size. Values with [interval] or (count of all).{more}"
+def _rows(table: TableComparison, here: pd.DataFrame, tables: str) -> str:
+    """The rows that matter most; what is the same in all of them stands above, once."""
+    shown = display_rows(here)
+    alike = [name for name in shown.columns[1:-4] if shown[name].nunique() == 1 and len(shown) > 1]
+    said = ["What differs stands first; values with [interval] or (count of all)."]
+    if len(here) > SHOWN:
+        said.append(f"These are the first {SHOWN} of {len(here):,}: all are in the CSV file.")
+    if alike:
+        said.append(f"The same in all rows: {', '.join(f'{name} {shown[name].iloc[0]}' for name in alike)}.")
+    rows = _table(shown.drop(columns=alike), table.name, f"{table.name}: A and B.", tables)
+    return f"<p>{html.escape(' '.join(said))}</p>{rows}"
 
 
 def display_rows(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows that matter most, as text: key, quantity, A, B, B − A, p (Holm), verdict with its note."""
+    """The rows that matter most, as text: verdict with its note, key, quantity, A, B, B − A, p (Holm)."""
     rank = rows["verdict"].map({verdict: place for place, verdict in enumerate(VERDICTS)})
     noted = rows["note"].eq("")
     size = -rows["difference"].abs().fillna(0)
     order = pd.DataFrame({"rank": rank, "noted": noted, "p": rows["p"].fillna(2), "size": size})
     rows = rows.loc[order.sort_values(["rank", "p", "noted", "size"], kind="stable").index[:SHOWN]]
     key = [column for column in rows.columns if column not in COLUMNS]
-    shown = rows[[*key, "quantity"]].copy()
+    shown = rows[[*key, "quantity"]].astype(object)
+    shown.insert(0, "verdict", rows["verdict"].where(rows["note"].eq(""), rows["verdict"] + "; " + rows["note"]))
     for side in "AB":
         shown[side] = [_say_value(row, side) for row in rows.to_dict("records")]
     shown["B − A"] = [_number(value, sign=True) for value in rows["difference"]]
     shown["p (Holm)"] = [_say_p(value) for value in rows["p_holm"]]
-    shown["verdict"] = rows["verdict"].where(rows["note"].eq(""), rows["verdict"] + "; " + rows["note"])
     return shown
 
 
@@ -217,13 +218,11 @@ def _others(others: Sequence[TableComparison], tables: str) -> str:
     ]
     if not cells:
         return ""
-    return '<h2 id="others">Tables compared cell by cell</h2>' + _table(
-        pd.DataFrame(cells),
-        "cells",
-        "Tables without a measure that could be tested: rows matched by their key (unknown tables by all columns "
-        "without decimals), and the largest difference of a number. The CSV file counts column by column, for all "
-        "tables.",
-        tables,
+    return (
+        '<h2 id="others">Tables compared cell by cell</h2>'
+        "<p>These have no measure that could be tested. Rows are matched by their key, those of unknown tables by all "
+        "columns without decimals. The CSV file counts column by column, for all tables.</p>"
+        + _table(pd.DataFrame(cells), "cells", "Cells that differ, and the largest difference of a number.", tables)
     )
 
 

@@ -47,7 +47,7 @@ class TableComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs, their models' pairs, the tables of both in the registry's order, and tables that only one has.
+    """Two runs, their models' pairs, the tables of both (those with measures first), and tables that only one has.
 
     `alike`: tables without the column model that were not compared, since both runs are one folder.
     """
@@ -85,8 +85,8 @@ def compare(first: Run, second: Run, named: Sequence[str] = ()) -> Comparison:
     pairing = paired_models(first, second, named)
     one_folder = first.folder == second.folder
     alike = [name for name in shared if one_folder and "model" not in first.tables[name].columns]
-    order = {name: place for place, name in enumerate(TABLES)}
-    wanted = sorted(set(shared) - set(alike), key=lambda name: (order.get(name, len(order)), name))
+    order = {name: (not table.measures, place) for place, (name, table) in enumerate(TABLES.items())}
+    wanted = sorted(set(shared) - set(alike), key=lambda name: (*order.get(name, (True, len(order))), name))
     return Comparison(
         first,
         second,

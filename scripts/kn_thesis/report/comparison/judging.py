@@ -57,7 +57,10 @@ def judged(pair: Matched, measures: Sequence[Measure], flags: Sequence[str]) -> 
 
 
 def _side(table: pd.DataFrame, measure: Measure) -> pd.DataFrame | None:
-    """Columns SIDE of one run (nan where there is nothing), or None when the measure is not in its table."""
+    """Columns SIDE and _units of one run (nan where there is nothing), or None when its table lacks the measure.
+
+    _units: trials of a share that is a mean over several questions a trial.
+    """
     if any(column not in table.columns for column in measure.columns):
         return None
 
@@ -70,9 +73,10 @@ def _side(table: pd.DataFrame, measure: Measure) -> pd.DataFrame | None:
         groups = [table[name] for name in measure.within]
         side["_of"] = side["_count"].groupby(groups, dropna=False).transform("sum").where(side["_count"].notna())
     value = column(measure.value) if measure.value else side["_count"] / side["_of"].where(side["_of"] > 0)
+    side["_units"] = column(measure.whole)
     if measure.whole:
-        side["_count"], side["_of"] = _whole(value, column(measure.whole), column(measure.asked or measure.whole))
-    return pd.DataFrame({"": value} | side)[list(SIDE)]
+        side["_count"], side["_of"] = _whole(value, side["_units"], column(measure.asked or measure.whole))
+    return pd.DataFrame({"": value} | side)
 
 
 def _whole(share: pd.Series, of: pd.Series, asked: pd.Series) -> tuple[pd.Series, pd.Series]:
@@ -85,16 +89,23 @@ def _whole(share: pd.Series, of: pd.Series, asked: pd.Series) -> tuple[pd.Series
 def tests(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Names of the tests ("Fisher", "z", "") and p-values (nan without a test), (rows,) each, of columns VALUES.
 
-    Counts go before intervals; the z-test needs both intervals, and a width that is not 0 in one of them.
+    Counts go before intervals. The z-test needs both intervals, neither of width 0: that is a bootstrap's whose
+    observations were all alike, and says nothing of the error. Shares of several questions a trial are then tested as
+    counts of whole trials, which asks for a larger difference than their own spread would.
     """
     counts = table[["A_count", "A_of", "B_count", "B_of"]].to_numpy(float)
     counted = np.isfinite(counts).all(axis=1) & (counts[:, [1, 3]] > 0).all(axis=1)
     errors = [(table[f"{side}_high"] - table[f"{side}_low"]).to_numpy(float) / (2 * HALF_WIDTH) for side in "AB"]
-    error = np.hypot(*errors)
     gap = (table["B"] - table["A"]).to_numpy(float)
-    measured = ~counted & np.isfinite(gap) & (error > 0)
+    measured = ~counted & np.isfinite(gap) & (errors[0] > 0) & (errors[1] > 0)
     p = np.full(len(table), np.nan)
-    p[measured] = 2 * norm.sf(np.abs(gap[measured] / error[measured]))
+    p[measured] = 2 * norm.sf(np.abs(gap[measured] / np.hypot(*errors)[measured]))
+    units = table[["A_units", "B_units"]].to_numpy(float)
+    rounded = ~counted & ~measured & np.isfinite(gap) & (units > 0).all(axis=1)
+    shares = table.loc[rounded, ["A", "B"]].to_numpy(float)
+    counts[np.ix_(rounded, [0, 2])] = np.round(shares * units[rounded])
+    counts[np.ix_(rounded, [1, 3])] = units[rounded]
+    counted |= rounded
     known: dict[tuple[float, ...], float] = {}
     for row in np.flatnonzero(counted):
         four = tuple(counts[row])
@@ -112,14 +123,12 @@ def two_proportions(count: int, of: int, other: int, of_other: int) -> float:
 def verdicts(table: pd.DataFrame) -> np.ndarray:
     """One of VERDICTS per row, from VALUES and p_holm.
 
-    Identical: value, interval and counts. Without a test: whether the value that has no interval lies inside the
-    other's (its ends included).
+    Identical: value, interval and counts. Without a test: whether the value that has no interval, or one of width 0,
+    lies inside the other's (its ends included).
     """
     here = {side: table[side].notna().to_numpy() for side in "AB"}
     same = ~np.any([unequal(table[f"A{what}"], table[f"B{what}"]) for what in SIDE], axis=0)
-    with_interval = {
-        side: (table[f"{side}_low"].notna() & table[f"{side}_high"].notna()).to_numpy() & here[side] for side in "AB"
-    }
+    with_interval = {side: (table[f"{side}_high"] > table[f"{side}_low"]).to_numpy() & here[side] for side in "AB"}
     one_interval = with_interval["A"] ^ with_interval["B"]
     inside = np.where(
         with_interval["A"],

@@ -8,35 +8,37 @@ from kn_thesis.report.comparison.compare import Comparison, TableComparison
 from kn_thesis.report.comparison.judging import DIFFERS, IDENTICAL, INSIDE, OUTSIDE, UNTESTED, WITHIN
 
 COUNTED = {
-    "identical": IDENTICAL,
-    "within error": WITHIN,
     "differ": DIFFERS,
-    "inside interval": INSIDE,
     "outside interval": OUTSIDE,
+    "within error": WITHIN,
+    "inside interval": INSIDE,
     "no test": UNTESTED,
+    "identical": IDENTICAL,
 }
 
 
 def summary_table(comparison: Comparison) -> pd.DataFrame:
     """One row per compared table.
 
-    Columns: table; rows in both, only in A, only in B; values (measures of rows in both), and of these, by verdict,
-    COUNTED's; sign changes among those that differ; flags that change; other cells that differ and same bytes.
+    Columns: table; values (measures of rows in both), and of these, by verdict, COUNTED's; sign changes among those
+    that differ; flags that change; cells that differ; rows in both, only in A, only in B; same bytes. Counts of
+    values are empty for a table without measures.
     """
     return pd.DataFrame([_row(table) for table in comparison.tables])
 
 
 def _row(table: TableComparison) -> dict[str, object]:
-    row: dict[str, object] = {"table": table.name, "rows in both": table.both}
-    row |= {"rows only in A": table.only_first, "rows only in B": table.only_second}
-    row["values"] = table.count(*COUNTED.values())
+    row: dict[str, object] = {"table": table.name, "values": table.count(*COUNTED.values())}
     row |= {name: table.count(verdict) for name, verdict in COUNTED.items()}
     notes = table.rows["note"].fillna("").astype(str)
     differ = table.rows["verdict"].isin([DIFFERS, OUTSIDE])
     row["other sign"] = int((notes.str.contains("sign changes") & differ).sum())
+    if not len(table.rows):
+        row |= dict.fromkeys(list(row)[1:], "")
     flags = table.cells["column"].isin(table.flags)
     row["flags changed"] = int(table.cells.loc[flags, "differ"].sum())
     row["cells that differ"] = table.cells_that_differ
+    row |= {"rows in both": table.both, "only in A": table.only_first, "only in B": table.only_second}
     row["same bytes"] = "yes" if table.same_bytes else "no"
     return row
 
