@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -23,8 +24,8 @@ from kn_thesis.report.comparison.write import check_output, write_comparison
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def main() -> int:
-    """Compare, write, say where; 1 after a user's mistake."""
+def main(given: Sequence[str] | None = None) -> int:
+    """Compare, write, say where; 1 after a user's mistake. `given`: arguments in place of the command line's."""
     parser = argparse.ArgumentParser(description="Set the tables of two runs side by side.")
     parser.add_argument("--first", required=True, metavar="A", help="a run's results folder, or `published`")
     parser.add_argument("--second", required=True, metavar="B", help="another's, or `published`")
@@ -36,7 +37,7 @@ def main() -> int:
         help="compare this model of A with that of B; may be given several times",
     )
     parser.add_argument("--output", type=Path, default=Path("results/comparison.html"), help="the page (.html)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     published = yaml.safe_load((ROOT / "resources/published.yaml").read_text(encoding="utf-8"))
     try:
         check_output(arguments.output)

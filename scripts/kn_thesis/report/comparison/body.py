@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from kn_thesis.report.comparison.compare import Comparison, TableComparison
-from kn_thesis.report.comparison.judging import COLUMNS, ONLY_FIRST, ONLY_SECOND, VERDICTS
+from kn_thesis.report.comparison.judging import COLUMNS, VERDICTS
 from kn_thesis.report.comparison.pairing import label
 from kn_thesis.report.comparison.summary import headline, summary_table
 from kn_thesis.report.show import figure_html, table_html
@@ -25,7 +25,7 @@ def page_body(comparison: Comparison, pictures: Mapping[str, Sequence[tuple[str,
 
     `pictures`: measure and SVG file by table; `tables`: where the CSV files lie, as the page's links write it.
     """
-    measured = [table for table in comparison.tables if table.known and len(table.rows) and not table.same_bytes]
+    measured = [table for table in comparison.tables if len(table.shown_rows) and not table.same_bytes]
     others = [table for table in comparison.tables if table not in measured and not table.same_bytes]
     return "".join(
         [
@@ -112,14 +112,12 @@ def _how(comparison: Comparison) -> str:
 def _measured(table: TableComparison, pictures: Sequence[tuple[str, Path]], tables: str) -> str:
     """One table with measures: a sentence, its pictures, the rows that matter most."""
     title = TITLES.get(table.name, table.name.replace("_", " ").capitalize())
-    here = table.rows[~table.rows["verdict"].isin([ONLY_FIRST, ONLY_SECOND])]
+    here = table.shown_rows
     said = [f"{table.both:,} {'row is' if table.both == 1 else 'rows are'} in both runs."]
     if len(here):
         said.append(f"Verdicts: {_say_verdicts(here)}.")
     if table.only_first or table.only_second:
-        said.append(
-            f"Only in A are {table.only_first:,} rows, only in B {table.only_second:,}; their values: see the CSV."
-        )
+        said.append(f"Rows only in A: {table.only_first:,}; only in B: {table.only_second:,}.")
     if table.missing:
         said.append(f"Not compared, as one table lacks their columns: {', '.join(table.missing)}.")
     shown = "".join(
@@ -143,7 +141,7 @@ def _measured(table: TableComparison, pictures: Sequence[tuple[str, Path]], tabl
 
 def _say_verdicts(rows: pd.DataFrame) -> str:
     return ", ".join(
-        f"{count:,} {verdict}" for verdict in VERDICTS if (count := int((rows["verdict"] == verdict).sum()))
+        f"{verdict} {count:,}" for verdict in VERDICTS if (count := int((rows["verdict"] == verdict).sum()))
     )
 
 
@@ -220,7 +218,7 @@ def _others(others: Sequence[TableComparison], tables: str) -> str:
         return ""
     return (
         '<h2 id="others">Tables compared cell by cell</h2>'
-        "<p>These have no measure that could be tested. Rows are matched by their key, those of unknown tables by all "
+        "<p>These have no measured values in both runs. Rows are matched by their key, those of unknown tables by all "
         "columns without decimals. The CSV file counts column by column, for all tables.</p>"
         + _table(pd.DataFrame(cells), "cells", "Cells that differ, and the largest difference of a number.", tables)
     )

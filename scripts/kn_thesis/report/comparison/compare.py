@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from kn_thesis.errors import UserError
-from kn_thesis.report.comparison.judging import judged
+from kn_thesis.report.comparison.judging import ONLY_FIRST, ONLY_SECOND, judged
 from kn_thesis.report.comparison.matching import differing_cells, matched, text_key
 from kn_thesis.report.comparison.pairing import Pairing, one_side, paired_models
 from kn_thesis.report.comparison.registry import TABLES, Known
@@ -20,12 +20,11 @@ class TableComparison:
     """One table of both runs. Numbers of rows: in both, only in one; differing: in both, with a cell that differs.
 
     `rows`: judging.judged's table, empty for a table without measures; `cells`: matching.differing_cells's.
-    `known`: its key and measures are in the registry. `same_bytes`: both files are the same. `flags`: columns that
+    `same_bytes`: both files are the same. `flags`: columns that
     say yes or no, or a verdict. `missing`: measures that one side lacks.
     """
 
     name: str
-    known: bool
     same_bytes: bool
     both: int
     only_first: int
@@ -38,6 +37,16 @@ class TableComparison:
     def count(self, *verdicts: str) -> int:
         """Number of compared values with one of these verdicts."""
         return int(self.rows["verdict"].isin(verdicts).sum())
+
+    @property
+    def shown_rows(self) -> pd.DataFrame:
+        """`rows` without those that only one run has."""
+        return self.rows[~self.rows["verdict"].isin([ONLY_FIRST, ONLY_SECOND])]
+
+    @property
+    def values(self) -> int:
+        """Measured values that both runs have."""
+        return int((self.rows["A"].notna() & self.rows["B"].notna()).sum())
 
     @property
     def cells_that_differ(self) -> int:
@@ -107,7 +116,6 @@ def _compared(name: str, first: Run, second: Run, pairing: Pairing) -> TableComp
     measures = [measure for measure in known.measures if not held or held.issuperset(measure.columns)]
     return TableComparison(
         name,
-        name in TABLES,
         first.folder != second.folder and name in first.digests and first.digests[name] == second.digests.get(name),
         *(pair.count(where) for where in ("both", "first", "second")),
         judged(pair, measures, known.flags),

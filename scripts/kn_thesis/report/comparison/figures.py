@@ -28,7 +28,7 @@ def draw(rows: pd.DataFrame, measure: str, folder: Path, stem: str) -> Path | No
     if len(rows) < 2:
         return None
     use_style()
-    picture, axis = plt.subplots(figsize=(5, 5.1))
+    picture, axis = plt.subplots(figsize=(5, 5.5))
     pixels = len(rows) > MANY
     ends = _ends(rows)
     axis.plot(ends, ends, color="black", linestyle="--", linewidth=1, zorder=1)
@@ -53,7 +53,7 @@ def draw(rows: pd.DataFrame, measure: str, folder: Path, stem: str) -> Path | No
         )
     axis.set(xlabel=f"{measure} in A", ylabel=f"{measure} in B", xlim=ends, ylim=ends)
     axis.set_aspect("equal")
-    picture.legend(loc="outside lower center", ncols=len(LOOKS), fontsize=10, frameon=False)
+    picture.legend(loc="outside lower center", fontsize=10, frameon=False, labelspacing=0.3)
     save_figure(picture, folder / f"{stem}.svg", folder / f"{stem}.png")
     return folder / f"{stem}.svg"
 

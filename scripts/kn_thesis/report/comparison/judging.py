@@ -21,8 +21,8 @@ HALF_WIDTH = 1.96  # standard errors from an estimate to an end of its 95 % inte
 
 IDENTICAL, WITHIN, DIFFERS, UNTESTED = "identical", "within error", "differs", "no test"
 INSIDE, OUTSIDE = "inside the interval", "outside the interval"
-ONLY_FIRST, ONLY_SECOND = "only in A", "only in B"
-VERDICTS = (DIFFERS, OUTSIDE, WITHIN, INSIDE, UNTESTED, IDENTICAL, ONLY_FIRST, ONLY_SECOND)
+ONLY_FIRST, ONLY_SECOND, NO_VALUE = "only in A", "only in B", "no value"
+VERDICTS = (DIFFERS, NO_VALUE, OUTSIDE, WITHIN, INSIDE, UNTESTED, IDENTICAL, ONLY_FIRST, ONLY_SECOND)
 
 SIDE = ("", "_low", "_high", "_count", "_of")  # after A and B: value, ends of its interval, counts
 VALUES = [f"{side}{what}" for side in ("A", "B") for what in SIDE]
@@ -34,7 +34,7 @@ def judged(pair: Matched, measures: Sequence[Measure], flags: Sequence[str]) -> 
 
     `difference` is B − A. `test`: "Fisher" (two proportions), "z" (from intervals) or "". `p_holm`: corrected over the
     whole table. `note` says when signs differ and which flags change. Measures that one table lacks, and rows
-    where neither side has a value, are left out.
+    where neither side has a value and no flag changes, are left out.
     """
     keys = pair.keys()
     flips = _flips(pair, flags)
@@ -45,7 +45,7 @@ def judged(pair: Matched, measures: Sequence[Measure], flags: Sequence[str]) -> 
             continue
         rows = pd.concat([side.add_prefix(name) for side, name in zip(sides, "AB", strict=True)], axis=1)
         rows = pd.concat([keys, rows.assign(quantity=measure.name, note=_notes(rows, measure, flips))], axis=1)
-        parts.append(rows[rows["A"].notna() | rows["B"].notna()])
+        parts.append(rows[rows["A"].notna() | rows["B"].notna() | flips.ne("")])
     if not parts:
         return pd.DataFrame(columns=[*pair.key, *COLUMNS])
     table = pd.concat(parts, ignore_index=True)
@@ -137,6 +137,7 @@ def verdicts(table: pd.DataFrame) -> np.ndarray:
     )
     p = table["p_holm"].to_numpy(float)
     choices = [
+        (~here["A"] & ~here["B"], NO_VALUE),
         (~here["B"], ONLY_FIRST),
         (~here["A"], ONLY_SECOND),
         (same, IDENTICAL),

@@ -22,18 +22,18 @@ def summary_table(comparison: Comparison) -> pd.DataFrame:
 
     Columns: table; values (measures of rows in both), and of these, by verdict, COUNTED's; sign changes among those
     that differ; flags that change; cells that differ; rows in both, only in A, only in B; same bytes. Counts of
-    values are empty for a table without measures.
+    values are empty for a table without measured values in both.
     """
     return pd.DataFrame([_row(table) for table in comparison.tables])
 
 
 def _row(table: TableComparison) -> dict[str, object]:
-    row: dict[str, object] = {"table": table.name, "values": table.count(*COUNTED.values())}
+    row: dict[str, object] = {"table": table.name, "values": table.values}
     row |= {name: table.count(verdict) for name, verdict in COUNTED.items()}
     notes = table.rows["note"].fillna("").astype(str)
     differ = table.rows["verdict"].isin([DIFFERS, OUTSIDE])
     row["other sign"] = int((notes.str.contains("sign changes") & differ).sum())
-    if not len(table.rows):
+    if not table.values:
         row |= dict.fromkeys(list(row)[1:], "")
     flags = table.cells["column"].isin(table.flags)
     row["flags changed"] = int(table.cells.loc[flags, "differ"].sum())
@@ -49,7 +49,7 @@ def headline(comparison: Comparison) -> str:
     same = len(comparison.same_bytes)
     if tables and same == len(tables):
         return f"The two runs agree in every byte of {_plural(same, 'table')}."
-    values = sum(table.count(*COUNTED.values()) for table in tables)
+    values = sum(table.values for table in tables)
     if not values:
         return "No measured value stands in both runs; what else differs is counted below."
     parts = []

@@ -52,7 +52,10 @@ def write_comparison(comparison: Comparison, output: Path, template: Path) -> No
     `template`: the report's page. Raises UserError as `check_output` does.
     """
     folder = check_output(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--output {output}: its folder cannot be made ({error.strerror}); name another") from error
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".comparison-") as scratch:
         pictures = {
             table.name: [
