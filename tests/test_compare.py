@@ -12,6 +12,7 @@ import yaml
 
 from kn_thesis.errors import UserError
 from kn_thesis.report.comparison.compare import Comparison, compare
+from kn_thesis.report.comparison.figures import MANY, draw
 from kn_thesis.report.comparison.matching import differing_cells, matched, text_key
 from kn_thesis.report.comparison.runs import two_runs
 from kn_thesis.report.comparison.summary import headline, summary_table
@@ -219,3 +220,20 @@ def test_an_integer_key_is_found_again_among_decimals() -> None:
     one = pd.DataFrame({"layer": [0, 1, 2], "x": [0.1, 0.2, 0.3]})
     other = pd.DataFrame({"layer": [2.0, np.nan, 0.0], "x": [0.3, 0.9, 0.1]})
     assert list(matched(one, other, ["layer"]).where) == ["both", "first", "both", "second"]
+
+
+def test_the_picture_tells_verdicts_apart_by_mark_and_word(tmp_path: Path) -> None:
+    comparison = compared(
+        write_run(tmp_path / "a", company=company_table([0.5, 0.1, 0.2])),
+        write_run(tmp_path / "b", company=company_table([3.0, 0.11, 0.2])),
+    )
+    rows = rows_of(comparison, "company")
+    picture = draw(rows, "slope", tmp_path, "slope")
+    assert picture is not None
+    text = picture.read_text()
+    assert all(
+        said in text for said in ("differs (1)", "within error (1)", "identical (1)", "slope in A", "slope in B")
+    )
+    assert draw(rows[:1], "slope", tmp_path, "one") is None, "one point is no picture"
+    many = draw(pd.concat([rows] * (MANY // 3 + 1), ignore_index=True), "slope", tmp_path, "many")
+    assert many is not None and "<image" in many.read_text() and "<image" not in text

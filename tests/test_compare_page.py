@@ -62,6 +62,15 @@ def test_the_same_runs_give_the_same_bytes_and_old_tables_go(runs: tuple[Path, P
     assert "Tables only in A: company." in output.read_text()
 
 
+def test_a_column_that_is_no_measure_is_not_passed_over(tmp_path: Path) -> None:
+    table = models_table([90] * 10).assign(probability=0.5)
+    a, b = (write_run(tmp_path / name, models=table.assign(rank=rank)) for name, rank in (("a", 1), ("b", 2)))
+    assert main(["--first", str(a), "--second", str(b), "--output", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "All 10 measured values are identical. 10 cells of other columns differ: rank." in page
+    assert "<img" not in page
+
+
 def test_names_of_tables_and_models_are_escaped(tmp_path: Path) -> None:
     a = write_run(tmp_path / "a", models=models_table([90] * 10, "<b>one"))
     b = write_run(tmp_path / "b", models=models_table([20] * 10, "<b>two"))

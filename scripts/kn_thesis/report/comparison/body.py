@@ -13,6 +13,7 @@ from kn_thesis.report.comparison.compare import Comparison, TableComparison
 from kn_thesis.report.comparison.judging import COLUMNS, VERDICTS
 from kn_thesis.report.comparison.pairing import label
 from kn_thesis.report.comparison.summary import headline, summary_table
+from kn_thesis.report.comparison.registry import TABLES
 from kn_thesis.report.show import figure_html, table_html
 
 SHOWN = 40  # rows of a table on the page; the CSV holds all
@@ -26,7 +27,7 @@ def page_body(comparison: Comparison, pictures: Mapping[str, Sequence[tuple[str,
     `pictures`: measure and SVG file by table; `tables`: where the CSV files lie, as the page's links write it.
     """
     measured = [table for table in comparison.tables if len(table.shown_rows) and not table.same_bytes]
-    others = [table for table in comparison.tables if table not in measured and not table.same_bytes]
+    others = [table for table in comparison.tables if not len(table.shown_rows) and not table.same_bytes]
     return "".join(
         [
             "<h1>Two runs compared</h1>",
@@ -115,11 +116,13 @@ def _measured(table: TableComparison, pictures: Sequence[tuple[str, Path]], tabl
     here = table.shown_rows
     said = [f"{table.both:,} {'row is' if table.both == 1 else 'rows are'} in both runs."]
     if len(here):
-        said.append(f"Verdicts: {_say_verdicts(here)}.")
+        alike = f"All {len(here):,} measured values are identical."
+        said.append(alike if table.all_identical else f"Verdicts: {_say_verdicts(here)}.")
     if table.only_first or table.only_second:
         said.append(f"Rows only in A: {table.only_first:,}; only in B: {table.only_second:,}.")
     if table.missing:
         said.append(f"Not compared, as one table lacks their columns: {', '.join(table.missing)}.")
+    said.append(_other_columns(table))
     shown = "".join(
         figure_html(
             path,
@@ -129,7 +132,7 @@ def _measured(table: TableComparison, pictures: Sequence[tuple[str, Path]], tabl
         for measure, path in pictures
         for part in [here[here["quantity"] == measure]]
     )
-    rows = _rows(table, here, tables) if len(here) else ""
+    rows = "" if table.all_identical else _rows(table, here, tables)
     flips = _flips(table)
     return (
         f'<h2 id="{html.escape(table.name)}">{html.escape(title)}</h2><p>{html.escape(" ".join(said))}</p>'
@@ -143,6 +146,15 @@ def _say_verdicts(rows: pd.DataFrame) -> str:
     return ", ".join(
         f"{verdict} {count:,}" for verdict in VERDICTS if (count := int((rows["verdict"] == verdict).sum()))
     )
+
+
+def _other_columns(table: TableComparison) -> str:
+    """Which columns differ besides those that the verdicts are about."""
+    judged = {column for measure in TABLES[table.name].measures for column in measure.all_columns} | set(table.flags)
+    rows = table.cells[(table.cells["differ"] > 0) & ~table.cells["column"].isin(judged)]
+    if not len(rows):
+        return ""
+    return f"{rows['differ'].sum():,} cells of other columns differ: {', '.join(rows['column'])}."
 
 
 def _flips(table: TableComparison) -> str:
@@ -162,7 +174,7 @@ def _rows(table: TableComparison, here: pd.DataFrame, tables: str) -> str:
     if len(here) > SHOWN:
         said.append(f"These are the first {SHOWN} of {len(here):,}: all are in the CSV file.")
     if alike:
-        said.append(f"The same in all rows: {', '.join(f'{name} {shown[name].iloc[0]}' for name in alike)}.")
+        said.append(f"The same in all these rows: {', '.join(f'{name} {shown[name].iloc[0]}' for name in alike)}.")
     rows = _table(shown.drop(columns=alike), table.name, f"{table.name}: A and B.", tables)
     return f"<p>{html.escape(' '.join(said))}</p>{rows}"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from kn_thesis.errors import UserError
-from kn_thesis.report.comparison.judging import ONLY_FIRST, ONLY_SECOND, judged
+from kn_thesis.report.comparison.judging import IDENTICAL, ONLY_FIRST, ONLY_SECOND, judged
 from kn_thesis.report.comparison.matching import differing_cells, matched, text_key
 from kn_thesis.report.comparison.pairing import Pairing, one_side, paired_models
 from kn_thesis.report.comparison.registry import TABLES, Known
@@ -47,6 +47,11 @@ class TableComparison:
     def values(self) -> int:
         """Measured values that both runs have."""
         return int((self.rows["A"].notna() & self.rows["B"].notna()).sum())
+
+    @property
+    def all_identical(self) -> bool:
+        """No shown row has anything to look at."""
+        return bool((self.shown_rows["verdict"] == IDENTICAL).all() and (self.shown_rows["note"] == "").all())
 
     @property
     def cells_that_differ(self) -> int:

@@ -29,6 +29,11 @@ class Measure:
     signed: bool = False
 
     @property
+    def all_columns(self) -> set[str]:
+        """Every column that the measure is read from."""
+        return {self.value, self.low, self.high, self.count, self.of, self.whole} - {""}
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Columns without which there is nothing to compare."""
         return (self.value,) if self.value else tuple(filter(None, (self.count, self.of)))

@@ -89,7 +89,7 @@ def _check_columns(path: Path, table: pd.DataFrame) -> None:
                 f"{path}: the column {column} is missing, by which its rows are matched; is this table whole?"
             )
     for measure in known.measures:
-        for column in (measure.value, measure.low, measure.high, measure.count, measure.of, measure.whole):
+        for column in sorted(measure.all_columns):
             if column in table.columns and len(table) and not pd.api.types.is_numeric_dtype(table[column]):
                 raise UserError(f"{path}: the column {column} holds something else than numbers; is this table whole?")
 

@@ -64,7 +64,7 @@ def write_comparison(comparison: Comparison, output: Path, template: Path) -> No
                 if (path := draw(table.rows, measure, Path(scratch), f"{table.name}_{measure}"))
             ]
             for table in comparison.tables
-            if not table.same_bytes
+            if not table.all_identical
         }
         html = _page(page_body(comparison, pictures, quote(folder.name)), comparison, output, template)
         fresh = Path(scratch) / "tables"
