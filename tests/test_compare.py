@@ -95,9 +95,10 @@ def test_an_interval_of_no_width_makes_no_test(tmp_path: Path) -> None:
         write_run(tmp_path / "a", company=company_table([0.5, 0.5], half=0)),
         write_run(tmp_path / "b", company=company_table([0.6, 5.0])),
     )
-    rows = rows_of(comparison, "company")
-    assert list(rows["verdict"]) == ["inside the interval", "outside the interval"]
-    assert rows["p"].isna().all()
+    for seen in (comparison, compared(tmp_path / "b", tmp_path / "a")):
+        rows = rows_of(seen, "company")
+        assert list(rows["verdict"]) == ["inside the interval", "outside the interval"]
+        assert rows["p"].isna().all()
 
 
 def test_flags_that_change_are_noted(tmp_path: Path) -> None:
@@ -154,6 +155,11 @@ def test_models_are_paired_as_named_by_name_or_by_family(tmp_path: Path) -> None
     assert comparison.pairing.pairs == (("bert", "bert-large"),)
     assert comparison.pairing.only_first == ("bert-swapped",)
     assert set(rows_of(comparison, "models")["model"]) == {"bert / bert-large"}
+    d = write_run(tmp_path / "d", models=pd.concat([both, models_table([9] * 10, "bert-flat")]))
+    flat = pd.concat([models_table([9] * 10, name) for name in ("bert", "bert-flat", "bert-swapped")])
+    others = compared(d, write_run(tmp_path / "e", models=flat), "bert=bert-swapped").pairing
+    assert others.pairs == (("bert", "bert-swapped"), ("bert-flat", "bert-flat")), "what is named is not paired again"
+    assert others.only_first == ("bert-swapped",) and others.only_second == ("bert",)
     within = compared(a, a, "bert=bert-swapped")
     assert set(rows_of(within, "models")["verdict"]) == {"differs"} and not within.same_bytes
     with pytest.raises(UserError, match="no model to compare"):  # two of one family: no telling which is meant

@@ -12,8 +12,8 @@ import pandas as pd
 from kn_thesis.report.comparison.compare import Comparison, TableComparison
 from kn_thesis.report.comparison.judging import COLUMNS, VERDICTS
 from kn_thesis.report.comparison.pairing import label
-from kn_thesis.report.comparison.summary import headline, summary_table
 from kn_thesis.report.comparison.registry import TABLES
+from kn_thesis.report.comparison.summary import headline, summary_table
 from kn_thesis.report.show import figure_html, table_html
 
 SHOWN = 40  # rows of a table on the page; the CSV holds all
