@@ -39,7 +39,7 @@ def test_the_page_and_its_tables(runs: tuple[Path, Path], tmp_path: Path) -> Non
     assert "Of 20 measured values in both, 18 identical and 2 differ after Holm's correction." in html.unescape(page)
     assert page.index("What differs") < page.index("How it was tested") < page.index('id="company"')
     assert "sign changes: + → −" in page and "2·1.96" in page
-    assert set(re.findall(r'<figure id="figure-(\w+)"', page)) == {"models_accuracy", "company_slope"}
+    assert set(re.findall(r'<figure[^>]* id="figure-(\w+)"', page)) == {"models_accuracy", "company_slope"}
     # One file: pictures lie inside, and every link leads to a file beside it.
     assert all(source.startswith("data:") for source in re.findall(r'<img[^>]*src="([^"]+)"', page))
     links = [link for link in re.findall(r'<a [^>]*href="([^"#]+)', page) if link != "comparison.html"]
@@ -69,6 +69,7 @@ def test_a_column_that_is_no_measure_is_not_passed_over(tmp_path: Path) -> None:
     page = (tmp_path / "page.html").read_text()
     assert "All 10 measured values are identical. 10 cells of other columns differ: rank." in page
     assert "<img" not in page
+    assert "index.html" not in page and "Overview" not in page, "there is no report to go back to"
 
 
 def test_names_of_tables_and_models_are_escaped(tmp_path: Path) -> None:

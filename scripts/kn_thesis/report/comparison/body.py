@@ -56,13 +56,15 @@ def _who(comparison: Comparison) -> str:
     if pairing.pairs:
         names = ", ".join(label(pair) for pair in pairing.pairs)
         said.append(html.escape(f"{pairing.how} Models compared (A / B where names differ): {names}."))
-    for side, models in (("A", pairing.only_first), ("B", pairing.only_second)):
-        if models:
-            said.append(
-                html.escape(
-                    f"Not compared, as they have no counterpart, are these models of {side}: {', '.join(models)}."
-                )
-            )
+    if comparison.first.folder == comparison.second.folder:
+        rest = sorted(set(pairing.only_first) & set(pairing.only_second))
+        said += [f"Other models of this run were not compared: {html.escape(', '.join(rest))}."] if rest else []
+    else:
+        said += [
+            html.escape(f"Not compared, as they have no counterpart, are these models of {side}: {', '.join(models)}.")
+            for side, models in (("A", pairing.only_first), ("B", pairing.only_second))
+            if models
+        ]
     return "".join(f"<p>{text}</p>" for text in said)
 
 
@@ -132,7 +134,7 @@ def _measured(table: TableComparison, pictures: Sequence[tuple[str, Path]], tabl
         for measure, path in pictures
         for part in [here[here["quantity"] == measure]]
     )
-    rows = "" if table.all_identical else _rows(table, here, tables)
+    rows = _link(table.name, tables) if table.all_identical else _rows(table, here, tables)
     flips = _flips(table)
     return (
         f'<h2 id="{html.escape(table.name)}">{html.escape(title)}</h2><p>{html.escape(" ".join(said))}</p>'
@@ -257,5 +259,8 @@ def _left_out(comparison: Comparison) -> str:
 
 def _table(data: pd.DataFrame, name: str, caption: str, tables: str) -> str:
     """A table, and below it the link to its CSV file."""
-    link = f'<a href="{html.escape(tables)}/{html.escape(name)}.csv" download>{html.escape(name)}.csv</a>'
-    return table_html(data, name, caption, download=False) + f"<p>{link}</p>"
+    return table_html(data, name, caption, download=False) + _link(name, tables)
+
+
+def _link(name: str, tables: str) -> str:
+    return f'<p><a href="{html.escape(tables)}/{html.escape(name)}.csv" download>{html.escape(name)}.csv</a></p>'

@@ -79,12 +79,15 @@ def write_comparison(comparison: Comparison, output: Path, template: Path) -> No
 
 
 def _page(body: str, comparison: Comparison, output: Path, template: Path) -> str:
-    """The body inside the report's frame, whose way to the report's first page leads to A's or is taken out."""
+    """The body inside the report's frame, whose way to the report's first page leads there or is taken out."""
     chapter = Chapter(output.stem, "Two runs compared", "")
     text = page(template, [chapter], output.stem, f"{comparison.first.name} and {comparison.second.name}", body)
     report = _report_of(comparison, output)
-    link = re.compile(r'<a href="index\.html"([^>]*)>(.*?)</a>', re.DOTALL)
-    return link.sub(rf'<a href="{report}"\1>\2</a>' if report else "", text)
+    link = re.compile(r'<a ([^>]*)href="index\.html"([^>]*)>(.*?)</a>', re.DOTALL)
+    if report:
+        return link.sub(rf'<a \1href="{report}"\2>\3</a>', text)
+    # What only leads to the overview goes; other words, such as the site's name, stay without their link.
+    return link.sub(lambda found: "" if "Overview" in found[3] else found[3], text)
 
 
 def _report_of(comparison: Comparison, output: Path) -> str:
