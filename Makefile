@@ -9,12 +9,19 @@ TESTS ?= --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reo
 # Where the study runs: here, unless ARGS has --directory=ELSEWHERE.
 DIRECTORY := $(or $(patsubst --directory=%,%,$(filter --directory=%,$(ARGS))),.)
 
-.PHONY: study test bench lint schema clean
+.PHONY: study compare compare-usage test bench lint schema clean
 .DEFAULT_GOAL := study
 
 study: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
 	@echo "The report: $(abspath $(DIRECTORY))/results/report/index.html"
+
+# Two runs side by side: make compare A=results-of-one-run B=results-of-another (or B=published)
+compare: $(if $(and $(A),$(B)),,compare-usage) $(VENV)/installed
+	$(BIN)/python scripts/compare_runs.py --first "$(A)" --second "$(B)" $(ARGS)
+
+compare-usage:
+	@echo "usage: make compare A=results-of-one-run B=results-of-another (or B=published)" >&2; exit 1
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest $(TESTS) $(ARGS)

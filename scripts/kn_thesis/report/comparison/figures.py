@@ -1,0 +1,86 @@
+"""One run's values against the other's: a point on the dashed line is the same in both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+
+from kn_thesis.report.comparison.judging import DIFFERS, IDENTICAL, INSIDE, OUTSIDE, UNTESTED, WITHIN
+from kn_thesis.report.style import save_figure, use_style
+
+# Verdicts that look alike, their colour (Okabe and Ito's) and mark: the mark tells them apart without the colour.
+LOOKS = (
+    ((IDENTICAL, UNTESTED), "#7F7F7F", "+"),
+    ((WITHIN, INSIDE), "#0072B2", "o"),
+    ((DIFFERS, OUTSIDE), "#D55E00", "D"),
+)
+MANY = 600  # points from which on they are drawn as pixels inside the SVG: thousands of marks make it slow to open
+
+
+def draw(rows: pd.DataFrame, measure: str, folder: Path, stem: str) -> Path | None:
+    """Draw one measure of `judging.judged`'s table as folder/stem.svg; None where fewer than two rows are in both."""
+    rows = rows[(rows["quantity"] == measure) & rows["A"].notna() & rows["B"].notna()]
+    if len(rows) < 2:
+        return None
+    use_style()
+    picture, axis = plt.subplots(figsize=(5, 5.5))
+    pixels = len(rows) > MANY
+    ends = _ends(rows)
+    axis.plot(ends, ends, color="black", linestyle="--", linewidth=1, zorder=1)
+    for verdicts, colour, mark in LOOKS:
+        part = rows[rows["verdict"].isin(verdicts)]
+        if not len(part):
+            continue
+        said = " or ".join(name for name in verdicts if (part["verdict"] == name).any())
+        _intervals(axis, part, colour, pixels)
+        face = colour if mark == "D" else "none"
+        looks = {"facecolors": face, "edgecolors": colour} if mark != "+" else {"color": colour}
+        axis.scatter(
+            part["A"],
+            part["B"],
+            s=12 if pixels else 26,
+            marker=mark,
+            linewidths=1,
+            zorder=3,
+            rasterized=pixels,
+            label=f"{said} ({len(part):,})",
+            **looks,
+        )
+    axis.set(xlabel=f"{measure} in A", ylabel=f"{measure} in B", xlim=ends, ylim=ends)
+    axis.set_aspect("equal")
+    picture.legend(loc="outside lower center", fontsize=10, frameon=False, labelspacing=0.3)
+    save_figure(picture, folder / f"{stem}.svg", folder / f"{stem}.png")
+    return folder / f"{stem}.svg"
+
+
+def _ends(rows: pd.DataFrame) -> tuple[float, float]:
+    """One range for both axes that holds every value and nearly every interval: a few wide ones do not shrink all."""
+    values = rows[["A", "B"]].to_numpy(float)
+    around = rows[["A_low", "A_high", "B_low", "B_high"]].to_numpy(float)
+    around = around[np.isfinite(around)]
+    if len(around):
+        values = np.append(values.ravel(), np.quantile(around, [0.02, 0.98]))
+    low, high = float(values.min()), float(values.max())
+    room = 0.06 * (high - low) or 0.06 * max(abs(high), 1.0)
+    return low - room, high + room
+
+
+def _intervals(axis: Axes, rows: pd.DataFrame, colour: str, pixels: bool) -> None:
+    """Thin lines: A's interval across, B's upright."""
+    for low, high, across in (("A_low", "A_high", True), ("B_low", "B_high", False)):
+        there = rows[rows[low].notna() & rows[high].notna()]
+        starts, stops = there[low].to_numpy(float), there[high].to_numpy(float)
+        at = there["B" if across else "A"].to_numpy(float)
+        points = [
+            np.stack(pair, axis=1) for pair in (((starts, at), (stops, at)) if across else ((at, starts), (at, stops)))
+        ]
+        lines = LineCollection(
+            np.stack(points, axis=1), colors=colour, linewidths=0.6, alpha=0.25 if pixels else 0.55, zorder=2
+        )
+        lines.set_rasterized(pixels)
+        axis.add_collection(lines)
