@@ -64,7 +64,9 @@
     const open = () => {
       if (!dialog.isConnected) document.body.append(dialog);
       dialog.setAttribute("aria-label", image.alt);
-      view.replaceChildren(make("img", { src: image.src, alt: image.alt }));
+      const large = make("img", { src: image.src, alt: image.alt });
+      large.style.setProperty("--natural", `${Math.round(1.25 * image.naturalWidth)}px`);
+      view.replaceChildren(large);
       fit(innerWidth >= 900);
       dialog.showModal();
     };

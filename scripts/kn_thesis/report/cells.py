@@ -1,4 +1,4 @@
-"""A table's cells as text, and which of its columns hold numbers or sentences."""
+"""A table's cells as text, and which of its columns hold numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 # A number as tables write it: "-0.31", "1,204", "68 %", "< 0.001", "1e-07", and with its interval, "0.68 [0.50, 0.82]".
 NUMBER = re.compile(r"[<>≤≥≈~±]?\s*[-+−]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?\s*%?(\s*[\[(±–].*)?", re.IGNORECASE)
-LONG = 36  # characters: a cell with more of them may be broken into lines
 
 
 def cell_texts(data: pd.DataFrame, formats: Mapping[str, str]) -> list[list[str]]:
@@ -39,8 +38,3 @@ def holds_numbers(column: pd.Series, texts: Sequence[str]) -> bool:
         return False
     there = [text for text in texts if text]
     return is_numeric_dtype(column) or (bool(there) and all(NUMBER.fullmatch(text) for text in there))
-
-
-def holds_sentences(texts: Sequence[str]) -> bool:
-    """Whether a column has cells too long for one line."""
-    return any(len(text) > LONG for text in texts)

@@ -85,7 +85,6 @@ def page(
     beside the page by file name ("models.csv"): they are told where the file can be fetched.
     """
     import jinja2
-    from markupsafe import Markup
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template.parent),
@@ -97,14 +96,14 @@ def page(
     order = [Chapter("index", "Overview", ""), *(chapter for chapter in chapters if chapter.name != "index")]
     place = [chapter.name for chapter in order].index(current)
     body, contents = with_anchors(_with_sizes(body, sizes or {}))
-    parts = {name: Markup((template.parent / name).read_text(encoding="utf-8")) for name in PARTS}
+    parts = {name: (template.parent / name).read_text(encoding="utf-8") for name in PARTS}
     return environment.get_template(template.name).render(
         chapters=order,
         current=current,
         study=study,
         title=order[place].title,
-        body=Markup(body),
-        contents=[(heading.level, heading.anchor, Markup(heading.text)) for heading in contents],
+        body=body,
+        contents=contents,
         previous=order[place - 1] if place else None,
         following=order[place + 1] if place + 1 < len(order) else None,
         parts=parts,

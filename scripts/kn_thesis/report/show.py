@@ -12,14 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kn_thesis.report.cells import cell_texts, holds_numbers, holds_sentences
+from kn_thesis.report.cells import cell_texts, holds_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
     from IPython.display import HTML
 
 MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
-MOST_ROWS = 2000  # a page with more of them is slow to open; they are in the file beside it
+WORD, SENTENCE = 20, 36  # characters: a cell with more of them may be broken inside its names, between its words
+MOST_ROWS = 1000  # a page with more of them is slow to open; they are in the file beside it
 
 
 def figure(path: str | Path, alt: str, caption: str) -> HTML:
@@ -102,14 +103,15 @@ def _tools(inner: str, anchor: str, kind: str) -> str:
 
 
 def _kind(column: pd.Series, texts: list[str]) -> str:
-    """The class of a column's cells: n for numbers, t for sentences."""
+    """The class of a column's cells: n for numbers, t for sentences, w for names too long to be kept whole."""
     if holds_numbers(column, texts):
         return ' class="n"'
-    return ' class="t"' if holds_sentences(texts) else ""
+    longest = max(map(len, texts), default=0)
+    return ' class="t"' if longest > SENTENCE else ' class="w"' if longest > WORD else ""
 
 
 def _row(cells: tuple[str, ...], classes: list[str]) -> str:
-    first, *others = (_breakable(cell, 20) for cell in cells)
+    first, *others = (_breakable(cell, WORD) for cell in cells)
     inner = "".join(f"<td{kind}>{text}</td>" for text, kind in zip(others, classes[1:], strict=True))
     return f'<tr><th scope="row"{classes[0]}>{first}</th>{inner}</tr>'
 
