@@ -37,6 +37,7 @@ CHAPTERS = {
         ["tracing", "tracing_comparison", "tracing_skipped"],
     ),
 }
+NOTEBOOKS = sorted(path.stem for path in (ROOT / "workflow/notebooks").glob("*.ipynb"))
 WIDTHS = (1280, 400)
 HEAVIEST = 15_000_000  # bytes of one page
 
@@ -143,7 +144,7 @@ def test_text_can_be_read_in_light_and_dark(pages: dict[str, Path], browser: Bro
 
 
 def test_a_page_names_the_size_of_its_tables(pages: dict[str, Path]) -> None:
-    for name in set(CHAPTERS) - {"index"}:
+    for name in NOTEBOOKS:
         links = re.findall(r'href="tables/([\w.]+)"[^>]*>([^<]*)</a>', pages[name].read_text(encoding="utf-8"))
         assert links
         for file, text in links:
@@ -152,7 +153,7 @@ def test_a_page_names_the_size_of_its_tables(pages: dict[str, Path]) -> None:
 
 def test_a_page_ends_with_the_code_that_made_it(pages: dict[str, Path], browser: Browser) -> None:
     with browser.tab(1280) as tab:
-        for name in set(CHAPTERS) - {"index"}:
+        for name in NOTEBOOKS:
             tab.open(pages[name].as_uri())
             text = tab.value("document.querySelector('main > details:last-child').textContent")
             cells = json.loads((ROOT / f"workflow/notebooks/{name}.ipynb").read_text(encoding="utf-8"))["cells"]
@@ -165,8 +166,7 @@ def test_a_page_ends_with_the_code_that_made_it(pages: dict[str, Path], browser:
 
 
 def test_notebooks_in_the_repository_have_no_outputs() -> None:
-    notebooks = sorted((ROOT / "workflow/notebooks").glob("*.ipynb"))
-    assert {notebook.stem for notebook in notebooks} >= set(CHAPTERS) - {"index"}
-    for notebook in notebooks:
-        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
-            assert not cell.get("outputs") and not cell.get("execution_count"), notebook.name
+    assert set(NOTEBOOKS) == set(CHAPTERS) - {"index"}
+    for name in NOTEBOOKS:
+        for cell in json.loads((ROOT / f"workflow/notebooks/{name}.ipynb").read_text(encoding="utf-8"))["cells"]:
+            assert not cell.get("outputs") and not cell.get("execution_count"), name
