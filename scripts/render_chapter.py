@@ -1,21 +1,26 @@
 """Rule render_chapter: one notebook to one page of the report."""
 
+import os
 from pathlib import Path
 
 from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
 from kn_thesis.report.pages import Chapter, notebook_html, page, run_notebook
 
+FRAME = ("notebook", "template", "parts", "conversion")  # all other inputs are parameters of the notebook
+
 with logged(snakemake.log[0]):
-    files = {name: str(path) for name, path in snakemake.input.items() if name not in ("notebook", "template")}
+    files = {name: str(path) for name, path in snakemake.input.items() if name not in FRAME}
     executed = Path(snakemake.output.notebook)
     run_notebook(Path(snakemake.input.notebook), executed, files, Path(__file__).parent)
+    template = Path(snakemake.input.template)
     html = page(
-        Path(snakemake.input.template),
+        template,
         [Chapter(**chapter) for chapter in snakemake.params.chapters],
         snakemake.wildcards.chapter,
         snakemake.params.study,
-        notebook_html(executed),
+        notebook_html(executed, template.parent),
+        sizes={Path(path).name: os.path.getsize(path) for name, path in files.items() if name.endswith("_table")},
     )
     with whole_file(snakemake.output.page) as path:
         path.write_text(html, encoding="utf-8")

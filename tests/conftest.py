@@ -14,6 +14,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one thread each for processes that sh
 import pytest
 from filelock import FileLock
 
+from tests.browser import Browser, find_chromium
 from tests.hub_server import Hub, make_model
 from tests.study import copy_repository, run_study
 
@@ -42,6 +43,16 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> 
             run_study(copy_repository(study), 2)
             failed.rename(done)
     return study
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One headless Chromium for all pages that tests look at."""
+    program = find_chromium()
+    if program is None:
+        pytest.skip("no Chromium on this machine: install it to have the report looked at (apt-get install chromium)")
+    with Browser(program, tmp_path_factory.mktemp("browser") / "profile") as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

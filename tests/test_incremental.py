@@ -149,6 +149,13 @@ def test_a_notebook_renders_its_chapter_only(study: Path) -> None:
     assert planned_jobs(study) == {"render_chapter": 1, "build_report": 1}
 
 
+@pytest.mark.parametrize("file", ["page.css", "page.js", "theme.js", "notebook/index.html.j2"])
+def test_what_pages_are_made_of_renders_them_again(study: Path, file: str) -> None:
+    path = study / "workflow/report" / file
+    path.write_text(path.read_text() + "\n")
+    assert planned_jobs(study) == {"render_chapter": 6, "build_report": 1}
+
+
 def test_training_settings_of_one_model_leave_the_others_alone(study: Path) -> None:
     edit(study / SMOKE, "  llama:\n    family: llama\n    device: cpu\n    train: *train",
          "  llama:\n    family: llama\n    device: cpu\n    train: {<<: *train, seed: 2}")  # fmt: skip

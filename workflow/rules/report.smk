@@ -33,6 +33,9 @@ CHAPTERS = [
     },
 ]
 
+# What stands beside the template and becomes part of every page.
+PAGE_PARTS = [own(f"workflow/report/{name}") for name in ("page.css", "theme.js", "page.js")]
+
 # What a chapter's notebook reads: each name is one of its parameters.
 CHAPTER_INPUTS = {
     "corpora": {
@@ -157,6 +160,11 @@ rule render_chapter:
         unpack(lambda wildcards: CHAPTER_INPUTS[wildcards.chapter]),
         notebook=own("workflow/notebooks/{chapter}.ipynb"),
         template=own("workflow/report/page.html.j2"),
+        parts=PAGE_PARTS,
+        conversion=[
+            own("workflow/report/notebook/conf.json"),
+            own("workflow/report/notebook/index.html.j2"),
+        ],
     output:
         page="results/report/{chapter}.html",
         notebook="results/report/notebooks/{chapter}.ipynb",
@@ -214,6 +222,7 @@ rule build_report:
         number_neurons="results/tables/number_neurons.csv",
         figures=[f"results/figures/claim_{number}.svg" for number in NUMBERS],
         template=own("workflow/report/page.html.j2"),
+        parts=PAGE_PARTS,
     output:
         index="results/report/index.html",
         tables=directory("results/report/tables"),

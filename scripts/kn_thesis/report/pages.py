@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from typing import Any
 
 from kn_thesis.errors import UserError
 from kn_thesis.files import whole_file
+from kn_thesis.report.anchors import with_anchors
+
+PARTS = ("page.css", "theme.js", "page.js")
 
 
 @dataclass(frozen=True)
@@ -53,23 +57,72 @@ def run_notebook(notebook: Path, executed: Path, parameters: Mapping[str, Any], 
             ) from error
 
 
-def notebook_html(executed: Path) -> str:
-    """The cells' text and outputs as an HTML fragment; code stays out of sight."""
+def notebook_html(executed: Path, templates: Path) -> str:
+    """The cells' text and outputs as an HTML fragment; the code stands at its end, in a part to open.
+
+    `templates` is the folder that holds `notebook/`, our template for nbconvert.
+    """
     from nbconvert import HTMLExporter
 
-    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True)
+    exporter = HTMLExporter(
+        template_name="notebook", extra_template_basedirs=[str(templates)], exclude_anchor_links=True
+    )
     body, _ = exporter.from_filename(str(executed))
     return body
 
 
-def page(template: Path, chapters: Sequence[Chapter], current: str, study: str, body: str) -> str:
-    """A whole page: frame, navigation, body. `current` is a chapter's name, or `index`."""
+def page(
+    template: Path,
+    chapters: Sequence[Chapter],
+    current: str,
+    study: str,
+    body: str,
+    sizes: Mapping[str, int] | None = None,
+) -> str:
+    """A whole page: frame, navigation, contents, body. `current` is a chapter's name, or `index`.
+
+    page.css, theme.js and page.js beside the template become part of the page. `sizes` holds the bytes of tables
+    beside the page by file name ("models.csv"): they are told where the file can be fetched.
+    """
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(template.parent), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FileSystemLoader(template.parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    title = next((chapter.title for chapter in chapters if chapter.name == current), "Overview")
+    order = [Chapter("index", "Overview", ""), *(chapter for chapter in chapters if chapter.name != "index")]
+    place = [chapter.name for chapter in order].index(current)
+    body, contents = with_anchors(_with_sizes(body, sizes or {}))
+    parts = {name: (template.parent / name).read_text(encoding="utf-8") for name in PARTS}
     return environment.get_template(template.name).render(
-        chapters=chapters, current=current, study=study, title=title, body=body
+        chapters=order,
+        current=current,
+        study=study,
+        title=order[place].title,
+        body=body,
+        contents=contents,
+        previous=order[place - 1] if place else None,
+        following=order[place + 1] if place + 1 < len(order) else None,
+        parts=parts,
     )
+
+
+def _with_sizes(body: str, sizes: Mapping[str, int]) -> str:
+    """The links to tables with the file's name and size as their text."""
+
+    def named(match: re.Match[str]) -> str:
+        name = match[1]
+        size = f" ({_readable(sizes[name])})" if name in sizes else ""
+        return f'<a class="csv" href="tables/{name}" download>CSV: {name}{size}</a>'
+
+    return re.sub(r'<a\b[^>]*\bhref="tables/([^"/]+)"[^>]*>CSV</a>', named, body)
+
+
+def _readable(size: int) -> str:
+    """A file's size for people: bytes up to 1000, then kB and MB."""
+    if size < 1000:
+        return f"{size} bytes"
+    return f"{size / 1000:.0f} kB" if size < 1_000_000 else f"{size / 1_000_000:.1f} MB"

@@ -1,0 +1,7 @@
+// Runs before anything is drawn: the colours that were chosen last time. A page opened from disk may have no storage.
+(() => {
+  try {
+    const theme = localStorage.getItem("kn-thesis-theme");
+    if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
+  } catch {}
+})();
