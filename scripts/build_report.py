@@ -17,7 +17,7 @@ TABLES += ("editing", "editing_tests", "editing_skipped", "editing_fluency", "ed
 TABLES += ("editing_directions", "editing_completions")
 
 with logged(snakemake.log[0]):
-    chapters = [Chapter(**chapter) for chapter in snakemake.params.chapters]
+    chapters, pages = ([Chapter(**entry) for entry in snakemake.params[name]] for name in ("chapters", "pages"))
     figures = {
         "corpora": snakemake.input.corpora_figure,
         "models": snakemake.input.models_figure,
@@ -27,8 +27,8 @@ with logged(snakemake.log[0]):
         "editing": snakemake.input.criteria_figure,
     }
     tables = {name: pd.read_csv(snakemake.input[name]) for name in TABLES}
-    body = overview(chapters, tables, figures, snakemake.params.study)
-    html = page(Path(snakemake.input.template), chapters, "index", snakemake.params.study["study"], body)
+    body = overview(chapters, tables, figures)
+    html = page(Path(snakemake.input.template), pages, "index", snakemake.params.study, body)
     folder = Path(snakemake.output.tables)
     folder.mkdir(parents=True, exist_ok=True)
     for name in TABLES:

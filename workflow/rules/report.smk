@@ -1,4 +1,7 @@
-"""The report: one papermill notebook per chapter, and a first page."""
+"""The report: one papermill notebook per chapter, a first page, a page on provenance, and all of it in one archive."""
+
+from kn_thesis.errors import logged
+from kn_thesis.report.jobs import planned_jobs, write_jobs
 
 CHAPTERS = [
     {
@@ -30,6 +33,15 @@ CHAPTERS = [
         "name": "editing",
         "title": "Editing",
         "summary": "What else a model says otherwise when it is made to give another answer.",
+    },
+]
+
+# The pages in the order of the navigation: the chapters', and one that no notebook makes.
+PAGES = CHAPTERS + [
+    {
+        "name": "provenance",
+        "title": "Provenance",
+        "summary": "What was run, with which settings, on which data, and how long it took.",
     },
 ]
 
@@ -111,7 +123,7 @@ rule render_chapter:
     params:
         code=code("render_chapter"),
         notebook=lambda wildcards: code_hash(ROOT / f"workflow/notebooks/{wildcards.chapter}.ipynb", SCRIPTS),
-        chapters=CHAPTERS,
+        chapters=PAGES,
         study=STUDY.study,
     script:
         "../../scripts/render_chapter.py"
@@ -167,6 +179,101 @@ rule build_report:
     params:
         code=code("build_report"),
         chapters=CHAPTERS,
-        study=STUDY.model_dump(mode="json"),
+        pages=PAGES,
+        study=STUDY.study,
     script:
         "../../scripts/build_report.py"
+
+
+rule list_jobs:
+    # Not a script in an environment of its own: the plan is made by the Snakemake that runs the study.
+    input:
+        sorted(own(path) for path in Path(workflow.basedir).glob("rules/*.smk")),
+        own("workflow/Snakefile"),
+        own("resources/tasks.yaml"),
+    output:
+        jobs="results/jobs.json",
+    log:
+        "results/logs/list_jobs.log",
+    benchmark:
+        "results/benchmarks/list_jobs.tsv"
+    """Every job of the whole study and what it waits for, as another Snakemake plans them in an empty folder."""
+    localrule: True
+    params:
+        code=code("kn_thesis/report/jobs"),
+        study=STUDY.model_dump(mode="json"),
+    run:
+        with logged(log[0]):
+            write_jobs(planned_jobs(workflow.main_snakefile, config, workflow.rules), output.jobs)
+
+
+rule draw_workflow:
+    """The picture of the workflow: every rule of the study below those that it waits for."""
+    input:
+        jobs="results/jobs.json",
+    output:
+        **figure("workflow", "report"),
+    log:
+        "results/logs/draw_workflow.log",
+    benchmark:
+        "results/benchmarks/draw_workflow.tsv"
+    conda:
+        "../../envs/report.yaml"
+    params:
+        code=code("draw_workflow"),
+        chapters=[chapter["name"] for chapter in CHAPTERS] + ["report"],
+    script:
+        "../../scripts/draw_workflow.py"
+
+
+rule build_provenance:
+    """What was run: settings, seeds, versions, sums of data and models, and what each rule took."""
+    input:
+        pages=expand("results/report/{page}.html", page=["index"] + [chapter["name"] for chapter in CHAPTERS]),
+        jobs="results/jobs.json",
+        workflow="results/figures/workflow.svg",
+        models=expand("results/models/{model}/model.json", model=STUDY.models),
+        training=expand("results/models/{model}/training.json", model=TRAINED),
+        weights=expand("results/models/{model}/model.safetensors", model=TRAINED),
+        texts=sorted({f"results/corpora/{corpus_of(model)}/text.txt" for model in TRAINED}),
+        manifest=own("resources/corpora.yaml"),
+        resources=sorted(own(path) for path in (ROOT / "resources").rglob("*.*")),
+        template=own("workflow/report/page.html.j2"),
+    output:
+        page="results/report/provenance.html",
+        facts="results/provenance.json",
+    log:
+        "results/logs/build_provenance.log",
+    benchmark:
+        "results/benchmarks/build_provenance.tsv"
+    conda:
+        "../../envs/report.yaml"
+    params:
+        code=code("build_provenance"),
+        chapters=PAGES,
+        study=STUDY.model_dump(mode="json"),
+        fetched=fetched_files(),
+        # Their timings are not there yet when this page is made, or are those of another run.
+        last=["build_provenance", "pack_report"],
+    script:
+        "../../scripts/build_provenance.py"
+
+
+rule pack_report:
+    """The pages, the tables beside them and the notebooks in one file that opens anywhere."""
+    input:
+        pages=expand("results/report/{page}.html", page=["index"] + [page["name"] for page in PAGES]),
+        notebooks=expand("results/report/notebooks/{chapter}.ipynb", chapter=[page["name"] for page in CHAPTERS]),
+        tables="results/report/tables",
+    output:
+        archive="results/report.zip",
+    log:
+        "results/logs/pack_report.log",
+    benchmark:
+        "results/benchmarks/pack_report.tsv"
+    conda:
+        "../../envs/report.yaml"
+    params:
+        code=code("pack_report"),
+    script:
+        "../../scripts/pack_report.py"

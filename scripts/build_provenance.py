@@ -1,0 +1,1 @@
+import kn_thesis
