@@ -10,4 +10,4 @@ from kn_thesis.report.workflow_figure import plot_workflow
 with logged(snakemake.log[0]):
     use_style()
     jobs = json.loads(Path(snakemake.input.jobs).read_text(encoding="utf-8"))
-    save_figure(plot_workflow(jobs, snakemake.params.chapters), snakemake.output.svg, snakemake.output.png)
+    save_figure(plot_workflow(jobs), snakemake.output.svg, snakemake.output.png)

@@ -186,6 +186,8 @@ rule build_report:
 
 
 rule list_jobs:
+    """Every job of the whole study and what it waits for, as another Snakemake plans them in an empty folder."""
+
     # Not a script in an environment of its own: the plan is made by the Snakemake that runs the study.
     input:
         sorted(own(path) for path in Path(workflow.basedir).glob("rules/*.smk")),
@@ -197,7 +199,6 @@ rule list_jobs:
         "results/logs/list_jobs.log",
     benchmark:
         "results/benchmarks/list_jobs.tsv"
-    """Every job of the whole study and what it waits for, as another Snakemake plans them in an empty folder."""
     localrule: True
     params:
         code=code("kn_thesis/report/jobs"),
@@ -221,7 +222,6 @@ rule draw_workflow:
         "../../envs/report.yaml"
     params:
         code=code("draw_workflow"),
-        chapters=[chapter["name"] for chapter in CHAPTERS] + ["report"],
     script:
         "../../scripts/draw_workflow.py"
 
@@ -237,7 +237,7 @@ rule build_provenance:
         weights=expand("results/models/{model}/model.safetensors", model=TRAINED),
         texts=sorted({f"results/corpora/{corpus_of(model)}/text.txt" for model in TRAINED}),
         manifest=own("resources/corpora.yaml"),
-        resources=sorted(own(path) for path in (ROOT / "resources").rglob("*.*")),
+        resources=sorted(own(path) for path in (ROOT / "resources").rglob("[!.]*") if path.is_file()),
         template=own("workflow/report/page.html.j2"),
     output:
         page="results/report/provenance.html",

@@ -19,7 +19,7 @@ def overview(
     tables: Mapping[str, pd.DataFrame],
     figures: Mapping[str, str],
 ) -> str:
-    """The body of the first page as HTML, from the tables models, localization and corpora and one figure per chapter."""
+    """The body of the first page as HTML, from the chapters' tables and a figure of each."""
     cards = "".join(
         f'<div class="card"><h3><a href="{chapter.name}.html">{html.escape(chapter.title)}</a></h3>'
         f"<p>{html.escape(chapter.summary)}</p></div>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -61,7 +62,7 @@ def routes(boxes: Mapping[str, Box], edges: Sequence[Edge]) -> dict[Edge, list[P
     lines = {}
     for edge in sorted(edges, key=length):
         path = _path(boxes[edge[0]].bottom, boxes[edge[1]].top, blocked, room, used, edge)
-        for here, there in zip(path, path[1:], strict=False):
+        for here, there in itertools.pairwise(path):
             for point in (here, there):
                 lying = used.setdefault((point, here[1] == there[1]), [])
                 if edge not in lying:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -15,28 +15,32 @@ from matplotlib.path import Path
 from kn_thesis.report.graph import places, without_shortcuts
 from kn_thesis.report.routes import HALF_HIGH, HALF_WIDE, HIGH, WIDE, Box, Point, boxes_of, routes
 
-CHAPTER_COLOURS = ("#56B4E9", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#D55E00", "#6B7280")
+CHAPTERS = ("corpora", "models", "localization", "suppression", "tracing", "editing", "report")
+COLOURS = ("#56B4E9", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#D55E00", "#6B7280")
 LINE, INK = "#7A8594", "#1D2330"
 ACROSS, DOWN = 0.155, 0.11  # inches from one grid point to the next
 HEAD = 6.0  # room above the first row, for the chapters' names, in grid points
 ROUND = 0.9  # radius of a line's corner
-SIZE, LONG = 9.2, 20  # points of a rule's name, and how many of its characters fit a box at that size
+SIZE, LONG = 9.2, 18  # points of a rule's name, and how many of its characters fit a box at that size
 MARGIN = (0.6, -0.35)  # by how much a box is drawn wider, and higher, than the room that lines keep free of it
 
 
-def plot_workflow(jobs: Mapping[str, Any], chapters: Sequence[str]) -> Figure:
+def chapter_colours(others: Iterable[str] = ()) -> dict[str, str]:
+    """A colour for each chapter, in the report's order; `others` follow in grey."""
+    return dict(zip(CHAPTERS, COLOURS, strict=True)) | {name: COLOURS[-1] for name in others if name not in CHAPTERS}
+
+
+def plot_workflow(jobs: Mapping[str, Any]) -> Figure:
     """Draw `jobs` (see `job_table`): rules below what they wait for, and how many jobs each has.
 
-    `chapters` names the chapters in their order; one without rules in the study gets no column, and others that rules
-    name follow. Edges that a longer path stands for are not drawn.
+    A chapter without rules in the study gets no column. Edges that a longer path stands for are not drawn.
     """
     rules = {rule["name"]: rule for rule in jobs["rules"]}
-    order = list(dict.fromkeys([*chapters, *(rule["chapter"] for rule in jobs["rules"])]))
-    columns = {chapter: [name for name, rule in rules.items() if rule["chapter"] == chapter] for chapter in order}
+    colours = chapter_colours(rule["chapter"] for rule in jobs["rules"])
+    columns = {chapter: [name for name, rule in rules.items() if rule["chapter"] == chapter] for chapter in colours}
     columns = {chapter: names for chapter, names in columns.items() if names}
     edges = without_shortcuts((before, after) for before, after in jobs["edges"])
     boxes = boxes_of(places(columns, edges))
-    colours = {chapter: CHAPTER_COLOURS[order.index(chapter) % len(CHAPTER_COLOURS)] for chapter in columns}
     right, low = (len(columns) - 0.5) * WIDE, max(box.y for box in boxes.values()) + HIGH / 2 + 1
     left, high = -WIDE / 2, -HIGH / 2 - HEAD + 1.5
     figure, axis = plt.subplots(figsize=((right - left) * ACROSS, (low - high) * DOWN))
