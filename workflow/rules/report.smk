@@ -1,7 +1,6 @@
 """The report: one papermill notebook per chapter, a first page, a page on provenance, and all of it in one archive."""
 
-from kn_thesis.errors import logged
-from kn_thesis.report.jobs import planned_jobs, write_jobs
+from kn_thesis.report.jobs import write_plan
 
 CHAPTERS = [
     {
@@ -187,8 +186,6 @@ rule build_report:
 
 rule list_jobs:
     """Every job of the whole study and what it waits for, as another Snakemake plans them in an empty folder."""
-
-    # Not a script in an environment of its own: the plan is made by the Snakemake that runs the study.
     input:
         sorted(own(path) for path in Path(workflow.basedir).glob("rules/*.smk")),
         own("workflow/Snakefile"),
@@ -201,11 +198,11 @@ rule list_jobs:
         "results/benchmarks/list_jobs.tsv"
     localrule: True
     params:
+        # No script in an environment of its own: the Snakemake that runs the study makes the plan, too.
         code=code("kn_thesis/report/jobs"),
         study=STUDY.model_dump(mode="json"),
     run:
-        with logged(log[0]):
-            write_jobs(planned_jobs(workflow.main_snakefile, config, workflow.rules), output.jobs)
+        write_plan(workflow.main_snakefile, config, workflow.rules, output.jobs, log[0])
 
 
 rule draw_workflow:

@@ -78,7 +78,7 @@ def plot_benchmarks(table: pd.DataFrame, colours: Mapping[str, str]) -> Figure:
     bars = [(row.rule.replace("_", " "), row.total_s, row.chapter) for row in timed.head(SHOWN).itertuples()]
     if len(timed) > SHOWN:
         bars.append((f"{len(timed) - SHOWN} other rules", timed["total_s"].iloc[SHOWN:].sum(), None))
-    figure, axis = plt.subplots(figsize=(9, 0.9 + 0.29 * len(bars)))
+    figure, axis = plt.subplots(figsize=(9, 1.2 + 0.29 * len(bars)))
     places = range(len(bars))
     axis.barh(places, [bar[1] for bar in bars], color=[colours.get(bar[2], "#B8BEC8") for bar in bars], height=0.72)
     for place, (_, seconds, _) in enumerate(bars):
@@ -91,8 +91,7 @@ def plot_benchmarks(table: pd.DataFrame, colours: Mapping[str, str]) -> Figure:
     axis.grid(axis="y", visible=False)
     shown = [chapter for chapter in colours if chapter in {bar[2] for bar in bars}]
     handles = [plt.Rectangle((0, 0), 1, 1, color=colours[chapter]) for chapter in shown]
-    if handles:
-        axis.legend(handles, shown, loc="lower right", frameon=False, fontsize=9)
+    figure.legend(handles, shown, loc="outside lower center", ncols=max(1, len(shown)), frameon=False, fontsize=9)
     return figure
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
 
 BENCHMARKS = Path("results/benchmarks")
@@ -58,16 +59,15 @@ def planned_dot(snakefile: str | Path, configuration: Mapping[str, Any]) -> str:
     return done.stdout
 
 
-def planned_jobs(snakefile: str | Path, configuration: Mapping[str, Any], rules: Iterable[Any]) -> dict[str, Any]:
-    """`job_table` of a whole study; `rules` are Snakemake's own (name, snakefile and benchmark are looked at)."""
-    known = {rule.name: Rule(Path(rule.snakefile).stem, str(rule.benchmark or "") or None) for rule in rules}
-    return job_table(jobs_of_dot(planned_dot(snakefile, configuration)), known)
-
-
-def write_jobs(table: Mapping[str, Any], file: str | Path) -> None:
-    """Write such a table as JSON."""
-    with whole_file(file) as path:
-        path.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+def write_plan(
+    snakefile: str | Path, configuration: Mapping[str, Any], rules: Iterable[Any], file: str | Path, log: str | Path
+) -> None:
+    """Write `job_table` of a whole study as JSON; `rules` are Snakemake's own (name, snakefile, benchmark are read)."""
+    with logged(log):
+        known = {rule.name: Rule(Path(rule.snakefile).stem, str(rule.benchmark or "") or None) for rule in rules}
+        table = job_table(jobs_of_dot(planned_dot(snakefile, configuration)), known)
+        with whole_file(file) as path:
+            path.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def jobs_of_dot(dot: str) -> dict[int, Job]:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kn_thesis.report.graph import Edge, Place
 
 Point = tuple[int, int]
-STEPS = ((0, 1), (1, 0), (-1, 0), (0, -1))
-WIDE, HIGH = 11, 7  # grid points from one column, and one row, to the next
-HALF_WIDE, HALF_HIGH = 4, 2  # a box reaches that far from its middle; lines keep off its edge
-BEND, CROSSING, BESIDE, JOINED = 4.0, 6.0, 60.0, 0.55
+DOWN, RIGHT, LEFT, UP = (0, 1), (1, 0), (-1, 0), (0, -1)
+WIDE, HIGH = 14, 8  # from one column, and one row, to the next
+HALF_WIDE, HALF_HIGH = 5, 2  # a box reaches that far from its middle; lines keep off its edge
+ACROSS = (0, 6, 7, 8)  # where lines may go down in a column, from its middle: through places without a box, in the gap
+ALONG = (3, 4, 5)  # where they may go sideways below a row's middle
+BEND, CROSSING, BESIDE, JOINED = 4.0, 6.0, 60.0, 0.55  # what these cost; a step of 1 on its own costs 1
+LATE = 0.5  # a line that turns, turns right below its first box, and right above its last: others fit between
 
 
 @dataclass(frozen=True)
 class Box:
-    """A rule's box by its middle, in grid points; y grows downwards."""
+    """A rule's box by its middle; y grows downwards."""
 
     x: int
     y: int
@@ -34,26 +37,61 @@ class Box:
         return self.x, self.y + HALF_HIGH
 
 
+@dataclass
+class _Grid:
+    """Where lines may turn, which steps a box is in the way of, and the edges that lie on a point, by direction."""
+
+    xs: list[int]
+    ys: list[int]
+    boxes: set[Point]
+    used: dict[tuple[Point, bool], list[Edge]] = field(default_factory=dict)
+
+    def step(self, point: Point, direction: Point) -> Point | None:
+        """The next point in a direction (indices of xs and ys), if there is one and no box before it."""
+        i, j = point[0] + direction[0], point[1] + direction[1]
+        if not (0 <= i < len(self.xs) and 0 <= j < len(self.ys)):
+            return None
+        low, high = sorted((self.ys[point[1]], self.ys[j]))
+        between = {(self.xs[i], y) for y in range(low, high)} if direction in (UP, DOWN) else set()
+        return None if between & self.boxes else (i, j)
+
+    def lay(self, path: Sequence[Point], edge: Edge) -> None:
+        """Remember that an edge lies on these points."""
+        for here, there in itertools.pairwise(path):
+            for point in (here, there):
+                lying = self.used.setdefault((point, here[1] == there[1]), [])
+                if edge not in lying:
+                    lying.append(edge)
+
+    def cost(self, here: Point, there: Point, edge: Edge) -> float:
+        """What a step costs: less along lines that it may join, more across others, much more on top of them."""
+        length = abs(self.xs[here[0]] - self.xs[there[0]]) + abs(self.ys[here[1]] - self.ys[there[1]])
+        level = here[1] == there[1]
+        beside = self.used.get((there, level), [])
+        if along := [other for other in beside if other in self.used.get((here, level), ())]:
+            return length * (JOINED if _may_join([*along, edge]) else BESIDE)
+        if _may_join([*beside, *self.used.get((there, not level), ()), edge]):
+            return length
+        # Where another line turns or ends is no place to cross it.
+        return length + (BESIDE if beside else CROSSING)
+
+
 def boxes_of(found: Mapping[str, Place]) -> dict[str, Box]:
     """The boxes of rules at their columns and rows."""
     return {name: Box(column * WIDE, row * HIGH) for name, (column, row) in found.items()}
 
 
 def routes(boxes: Mapping[str, Box], edges: Sequence[Edge]) -> dict[Edge, list[Point]]:
-    """A line of grid points per edge, from the bottom of the first box to the top of the second; corners only.
+    """A line per edge, from the bottom of the first box to the top of the second one below it: its ends and corners.
 
-    Lines go through no box. Two lines run on one another only where all lines there leave one box or all reach one.
-    Short edges are laid first, so that long ones go round them.
+    Lines go through no box. They run on one another where all of them leave one box or all reach one, and elsewhere
+    only if there is no other way. Short edges are laid first, so that long ones go round them.
     """
-    blocked = {
-        (x, y)
-        for box in boxes.values()
-        for x in range(box.x - HALF_WIDE, box.x + HALF_WIDE + 1)
-        for y in range(box.y - HALF_HIGH, box.y + HALF_HIGH + 1)
-    }
-    width, height = max(box.x for box in boxes.values()), max(box.y for box in boxes.values())
-    room = (-WIDE // 2, -HIGH // 2, width + WIDE // 2, height + HIGH // 2)
-    used: dict[tuple[Point, bool], list[Edge]] = {}
+    columns = sorted({box.x for box in boxes.values()})
+    rows = range(0, max(box.y for box in boxes.values()), HIGH)
+    xs = [columns[0] - ACROSS[1], *(x + offset for x in columns for offset in ACROSS)]
+    xs = [x for x in xs if x <= columns[-1] + ACROSS[1]]
+    grid = _Grid(xs, [y + offset for y in rows for offset in ALONG], {(box.x, box.y) for box in boxes.values()})
 
     def length(edge: Edge) -> tuple[int, Edge]:
         start, end = boxes[edge[0]], boxes[edge[1]]
@@ -61,43 +99,35 @@ def routes(boxes: Mapping[str, Box], edges: Sequence[Edge]) -> dict[Edge, list[P
 
     lines = {}
     for edge in sorted(edges, key=length):
-        path = _path(boxes[edge[0]].bottom, boxes[edge[1]].top, blocked, room, used, edge)
-        for here, there in itertools.pairwise(path):
-            for point in (here, there):
-                lying = used.setdefault((point, here[1] == there[1]), [])
-                if edge not in lying:
-                    lying.append(edge)
-        lines[edge] = _corners(path)
+        start, end = boxes[edge[0]], boxes[edge[1]]
+        path = _path(grid, edge, _index(grid, start.x, start.y + ALONG[0]), _index(grid, end.x, end.y - ALONG[0]))
+        grid.lay(path, edge)
+        lines[edge] = _corners([start.bottom, *((grid.xs[i], grid.ys[j]) for i, j in path), end.top])
     return {edge: lines[edge] for edge in edges}
 
 
-def _path(
-    start: Point,
-    end: Point,
-    blocked: set[Point],
-    room: tuple[int, int, int, int],
-    used: Mapping[tuple[Point, bool], list[Edge]],
-    edge: Edge,
-) -> list[Point]:
+def _index(grid: _Grid, x: int, y: int) -> Point:
+    return grid.xs.index(x), grid.ys.index(y)
+
+
+def _path(grid: _Grid, edge: Edge, start: Point, end: Point) -> list[Point]:
     """The cheapest way, by Dijkstra's algorithm over points and directions; it leaves and comes in downwards."""
-    down = STEPS[0]
-    first = (start[0], start[1] + 1)
-    waiting = [(0.0, first, down)]
-    best = {(first, down): 0.0}
-    came: dict[tuple[Point, tuple[int, int]], tuple[Point, tuple[int, int]]] = {}
+    waiting = [(0.0, start, DOWN)]
+    best = {(start, DOWN): 0.0}
+    came: dict[tuple[Point, Point], tuple[Point, Point]] = {}
     while waiting:
         cost, point, direction = heapq.heappop(waiting)
         if cost > best[point, direction]:
             continue
-        if point == end and direction == down:
-            return _back(came, (point, direction), start)
-        for step in STEPS:
-            there = (point[0] + step[0], point[1] + step[1])
-            inside = room[0] <= there[0] <= room[2] and room[1] <= there[1] <= room[3]
-            turns_back = step == (-direction[0], -direction[1])
-            if turns_back or not inside or (there in blocked and there != end) or (there == end and step != down):
+        if point == end:
+            return _back(came, (point, direction))
+        for step in (DOWN, RIGHT, LEFT, UP):
+            there = None if step == (-direction[0], -direction[1]) else grid.step(point, step)
+            if there is None:
                 continue
-            new = cost + _cost(there, point, step, used, edge) + (0.0 if step == direction else BEND)
+            new = cost + grid.cost(point, there, edge) + BEND * ((step != direction) + (there == end and step != DOWN))
+            if step in (DOWN, UP) and (_below(point, there, start, 1) or _below(point, there, end, -1)):
+                new += LATE
             if new < best.get((there, step), float("inf")):
                 best[there, step] = new
                 came[there, step] = (point, direction)
@@ -105,29 +135,22 @@ def _path(
     raise ValueError(f"no way from {edge[0]} to {edge[1]}")
 
 
-def _cost(there: Point, point: Point, step: Point, used: Mapping[tuple[Point, bool], list[Edge]], edge: Edge) -> float:
-    """What a step costs: less along lines that it may join, more across others, much more on top of them."""
-    level = step[1] == 0
-    along = set(used.get((there, level), ())) & set(used.get((point, level), ()))
-    if along:
-        return JOINED if _may_join([*along, edge]) else BESIDE
-    touched = [other for way in (True, False) for other in used.get((there, way), ())]
-    if not touched or _may_join([*touched, edge]):
-        return 1.0
-    # A corner of another line, or its end, is no place to cross it.
-    return BESIDE if used.get((there, level)) else 1.0 + CROSSING
+def _below(here: Point, there: Point, port: Point, way: int) -> bool:
+    """Whether a step is in the gap under a box's port (way 1) or over it (-1)."""
+    near = range(len(ALONG))
+    return here[0] == port[0] and all((point[1] - port[1]) * way in near for point in (here, there))
 
 
 def _may_join(edges: Sequence[Edge]) -> bool:
     return len({start for start, _ in edges}) == 1 or len({end for _, end in edges}) == 1
 
 
-def _back(came: Mapping, last: tuple[Point, Point], start: Point) -> list[Point]:
+def _back(came: Mapping[tuple[Point, Point], tuple[Point, Point]], last: tuple[Point, Point]) -> list[Point]:
     path = [last[0]]
     while last in came:
         last = came[last]
         path.append(last[0])
-    return [start, *reversed(path)]
+    return path[::-1]
 
 
 def _corners(path: Sequence[Point]) -> list[Point]:
@@ -135,6 +158,6 @@ def _corners(path: Sequence[Point]) -> list[Point]:
     inner = [
         here
         for before, here, after in zip(path, path[1:], path[2:], strict=False)
-        if (here[0] - before[0], here[1] - before[1]) != (after[0] - here[0], after[1] - here[1])
+        if not (before[0] == here[0] == after[0] or before[1] == here[1] == after[1])
     ]
     return [path[0], *inner, path[-1]]

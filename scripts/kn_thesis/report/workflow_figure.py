@@ -18,11 +18,11 @@ from kn_thesis.report.routes import HALF_HIGH, HALF_WIDE, HIGH, WIDE, Box, Point
 CHAPTERS = ("corpora", "models", "localization", "suppression", "tracing", "editing", "report")
 COLOURS = ("#56B4E9", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#D55E00", "#6B7280")
 LINE, INK = "#7A8594", "#1D2330"
-ACROSS, DOWN = 0.155, 0.11  # inches from one grid point to the next
+ACROSS, DOWN = 0.125, 0.1  # inches from one grid point to the next
 HEAD = 6.0  # room above the first row, for the chapters' names, in grid points
 ROUND = 0.9  # radius of a line's corner
 SIZE, LONG = 9.2, 18  # points of a rule's name, and how many of its characters fit a box at that size
-MARGIN = (0.6, -0.35)  # by how much a box is drawn wider, and higher, than the room that lines keep free of it
+MARGIN = (0.5, -0.2)  # by how much a box is drawn wider, and higher, than the room that lines keep free of it
 
 
 def chapter_colours(others: Iterable[str] = ()) -> dict[str, str]:
