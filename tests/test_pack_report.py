@@ -56,7 +56,8 @@ def test_the_study_s_archive_holds_its_report(finished_study: Path) -> None:
     with zipfile.ZipFile(finished_study / "results/report.zip") as packed:
         names = packed.namelist()
         assert packed.testzip() is None and names == sorted(names)
-        files = {path for path in report.rglob("*") if path.is_file() and ".ipython" not in path.parts}
+        files = {path for path in report.rglob("*") if path.is_file()}
+        files = {path for path in files if not any(part.startswith(".") for part in path.relative_to(report).parts)}
         assert set(names) == {f"report/{path.relative_to(report).as_posix()}" for path in files}
         assert all(packed.read(f"report/{path.relative_to(report).as_posix()}") == path.read_bytes() for path in files)
 

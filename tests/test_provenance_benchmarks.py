@@ -104,5 +104,5 @@ def test_bars_hold_all_the_time_there_is(folder: Path) -> None:
     figure = plot_benchmarks(table, {"models": "#123456"})
     widths = [bar.get_width() for bar in figure.axes[0].patches]
     assert sum(widths) == pytest.approx(table["total_s"].sum()) and len(widths) == 13
-    assert figure.axes[0].get_yticklabels()[-1].get_text() == "10 other rules"
+    assert figure.axes[0].get_yticklabels()[-1].get_text() == "11 other rules"
     plt.close(figure)

@@ -121,7 +121,7 @@ def test_a_circle_is_opened() -> None:
 def test_every_rule_stands_below_all_that_it_waits_for_and_on_no_other(seed: int) -> None:
     edges = without_shortcuts(random_graph(seed))
     chance = random.Random(seed)
-    names = sorted({name for edge in edges for name in edge}) + ["alone"]
+    names = [*sorted({name for edge in edges for name in edge}), "alone"]
     columns: dict[str, list[str]] = {chapter: [] for chapter in "xyz"}
     for name in names:
         columns[chance.choice("xyz")].append(name)
