@@ -52,6 +52,19 @@ def test_sums_are_those_of_the_files(tmp_path: Path) -> None:
     ]
 
 
+def test_results_behind_a_link_keep_their_names(tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch/text.txt").write_text("text")
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study/results").symlink_to(tmp_path / "scratch")
+    (tmp_path / "also").symlink_to(tmp_path / "study")
+    for folder in ("study", "also"):
+        (row,) = file_sums([tmp_path / "study/results/text.txt"], tmp_path / folder)
+        assert not row["file"].startswith("/") and row["file"].endswith("text.txt")
+    (row,) = file_sums([tmp_path / "study/results/text.txt"], tmp_path / "study")
+    assert row["file"] == "results/text.txt"
+
+
 def test_fetched_files_are_shown_as_they_are_pinned() -> None:
     manifest = ROOT / "resources/corpora.yaml"
     content = yaml.safe_load(manifest.read_text())

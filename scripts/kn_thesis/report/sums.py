@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,9 +20,17 @@ def file_sum(file: str | Path) -> str:
 
 def file_sums(files: Iterable[str | Path], folder: str | Path) -> list[dict[str, Any]]:
     """Name below `folder`, size in bytes and sha256 of files, in the order of their names."""
-    root = Path(folder).resolve()
-    found = [(Path(file).resolve().relative_to(root).as_posix(), Path(file)) for file in files]
+    found = [(_name(file, folder), Path(file)) for file in files]
     return [{"file": name, "bytes": file.stat().st_size, "sha256": file_sum(file)} for name, file in sorted(found)]
+
+
+def _name(file: str | Path, folder: str | Path) -> str:
+    """A file as named from a folder above it, whether or not there are links on the way; else its bare name."""
+    for plain in (os.path.abspath, os.path.realpath):
+        path, root = Path(plain(file)), Path(plain(folder))
+        if path.is_relative_to(root):
+            return path.relative_to(root).as_posix()
+    return Path(file).name
 
 
 def fetched_sums(manifest: str | Path, files: Iterable[Sequence[str]]) -> list[dict[str, Any]]:
