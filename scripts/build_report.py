@@ -10,22 +10,17 @@ from kn_thesis.report.overview import overview
 from kn_thesis.report.pages import Chapter, page
 
 READ = ("corpora", "models", "claims")  # by the first page
-TABLES = ("claims", "claim_parts", "corpora", "examples", "models", "localization", "layers", "layers_by_task")
-TABLES += ("number_neurons",)
-TABLES += ("suppression", "significance", "accuracy", "company", "variants", "variant_effects")
-TABLES += ("tracing", "tracing_roles", "tracing_comparison", "tracing_skipped", "tracing_examples")
-TABLES += ("editing", "editing_tests", "editing_skipped", "editing_fluency", "editing_layers", "editing_localization")
-TABLES += ("editing_directions", "editing_completions")
 
 with logged(snakemake.log[0]):
-    chapters = [Chapter(**chapter) for chapter in snakemake.params.chapters]
+    chapters, pages = ([Chapter(**entry) for entry in snakemake.params[name]] for name in ("chapters", "pages"))
     figures = dict(zip(snakemake.params.numbers, snakemake.input.figures, strict=True))
-    tables = {name: read_words(snakemake.input[name]) for name in READ}
+    files = {Path(path).stem: path for path in snakemake.input.tables}
+    tables = {name: read_words(files[name]) for name in READ}
     body = overview(chapters, tables, figures, snakemake.params.study, list(snakemake.params.shown))
-    html = page(Path(snakemake.input.template), chapters, "index", snakemake.params.study["study"], body)
+    html = page(Path(snakemake.input.template), pages, "index", snakemake.params.study["study"], body)
     folder = Path(snakemake.output.tables)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in TABLES:
-        shutil.copyfile(snakemake.input[name], folder / f"{name}.csv")
+    for name, file in files.items():
+        shutil.copyfile(file, folder / f"{name}.csv")
     with whole_file(snakemake.output.index) as path:
         path.write_text(html, encoding="utf-8")

@@ -10,7 +10,9 @@ import pytest
 
 from tests.study import SMOKE, edit, planned_jobs
 
-REPORT = {"render_chapter", "build_report"}
+LAST = {"build_report", "build_provenance", "pack_report"}  # of the report, whatever chapter has changed
+# And the verdicts; and the plan, when the configuration has.
+REPORT = {"judge_claims", "plot_claims", "render_chapter", "list_jobs", "draw_workflow"} | LAST
 AFTER_TESTS = {"summarise_suppression", "compare_variants", "plot_suppression"} | REPORT
 AFTER_TRACES = {"summarise_tracing", "plot_tracing"} | REPORT
 AFTER_EDITS = {"summarise_editing", "plot_editing"} | REPORT
@@ -146,7 +148,20 @@ def test_tasks_that_share_a_job_are_done_anew_together(study: Path) -> None:
 
 def test_a_notebook_renders_its_chapter_only(study: Path) -> None:
     edit(study / "workflow/notebooks/models.ipynb", "Intervals are Wilson's.", "The intervals are Wilson's.")
-    assert planned_jobs(study) == {"render_chapter": 1, "build_report": 1}
+    assert planned_jobs(study) == {"render_chapter": 1} | dict.fromkeys(LAST, 1)
+
+
+def test_code_changes_no_plan_and_no_picture_of_it(study: Path) -> None:
+    add_code(study, "suppression/statistics.py")
+    jobs = planned_jobs(study)
+    assert jobs["build_provenance"] == 1 and not jobs["list_jobs"] and not jobs["draw_workflow"]
+
+
+def test_another_rule_is_planned_and_drawn_anew(study: Path) -> None:
+    edit(study / "workflow/rules/tracing.smk", "rule plot_tracing:", "rule draw_tracing:")
+    jobs = planned_jobs(study)
+    assert jobs["list_jobs"] == jobs["draw_workflow"] == jobs["build_provenance"] == jobs["pack_report"] == 1
+    assert not jobs["render_chapter"] and not jobs["train_model"]
 
 
 @pytest.mark.parametrize("file", ["page.css", "page.js", "theme.js", "notebook/index.html.j2"])

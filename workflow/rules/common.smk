@@ -151,6 +151,17 @@ def items_of(batch):
     }
 
 
+def fetched_files():
+    """Corpus and path of each file of the public corpora that this study fetches, in order."""
+    if STUDY.corpora.source == "world":
+        return []
+    tasks = {task for model in STUDY.models for task in tasks_of(model)}
+    tasks |= {*STUDY.corpora.fetched.paradigms, *STUDY.corpora.fetched.relations} if TRAINED else set()
+    parts = {"paradigm": ["paradigms"], "relation": ["patterns", "facts"]}
+    files = [(PUBLIC_FILES[part], task) for task in tasks for part in parts[TASKS[task].kind]]
+    return sorted([corpus, path.format(task=task)] for (corpus, path), task in files)
+
+
 def prompt_settings(model):
     """How many prompts; and, for a model trained on fetched text, which pairs and paraphrases it never saw."""
     settings = entries(STUDY.tasks, "evaluated", "attributed", "max_target_tokens")

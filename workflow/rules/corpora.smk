@@ -4,6 +4,12 @@ WORLD_PARADIGMS = [name for name, task in TASKS.paradigms.items() if "world" in 
 WORLD_RELATIONS = [name for name, task in TASKS.relations.items() if "world" in task.corpora]
 WORLD = "results/corpora/world-{variant}"
 FETCHED = "results/corpora/fetched"
+# The public corpora: which one has the files of paradigms, patterns and facts, and where in it they are.
+PUBLIC_FILES = {
+    "paradigms": ("blimp", "data/{task}.jsonl"),
+    "patterns": ("pararel", "data/pattern_data/graphs_json/{task}.jsonl"),
+    "facts": ("pararel", "data/trex_lms_vocab/{task}.jsonl"),
+}
 
 
 rule make_world:
@@ -52,8 +58,8 @@ rule fetch_corpus_file:
         "../../envs/corpora.yaml"
     params:
         code=code("fetch_corpus_file"),
-        corpus="blimp",
-        path=lambda wildcards: f"data/{wildcards.task}.jsonl",
+        corpus=PUBLIC_FILES["paradigms"][0],
+        path=lambda wildcards: PUBLIC_FILES["paradigms"][1].format(task=wildcards.task),
     script:
         "../../scripts/fetch_corpus_file.py"
 
@@ -67,8 +73,8 @@ use rule fetch_corpus_file as fetch_patterns with:
         "results/benchmarks/fetch_patterns/{task}.tsv"
     params:
         code=code("fetch_corpus_file"),
-        corpus="pararel",
-        path=lambda wildcards: f"data/pattern_data/graphs_json/{wildcards.task}.jsonl",
+        corpus=PUBLIC_FILES["patterns"][0],
+        path=lambda wildcards: PUBLIC_FILES["patterns"][1].format(task=wildcards.task),
 
 
 use rule fetch_corpus_file as fetch_facts with:
@@ -80,8 +86,8 @@ use rule fetch_corpus_file as fetch_facts with:
         "results/benchmarks/fetch_facts/{task}.tsv"
     params:
         code=code("fetch_corpus_file"),
-        corpus="pararel",
-        path=lambda wildcards: f"data/trex_lms_vocab/{wildcards.task}.jsonl",
+        corpus=PUBLIC_FILES["facts"][0],
+        path=lambda wildcards: PUBLIC_FILES["facts"][1].format(task=wildcards.task),
 
 
 rule make_corpus_text:

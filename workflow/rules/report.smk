@@ -1,4 +1,6 @@
-"""The report: one papermill notebook per chapter, and a first page."""
+"""The report: one papermill notebook per chapter, a first page, a page on provenance, and all of it in one archive."""
+
+from kn_thesis.report.jobs import write_plan
 
 CHAPTERS = [
     {
@@ -35,6 +37,14 @@ CHAPTERS = [
 
 # What stands beside the template and becomes part of every page.
 PAGE_PARTS = [own(f"workflow/report/{name}") for name in ("page.css", "theme.js", "page.js")]
+# The pages in the order of the navigation: the chapters', and one that no notebook makes.
+PAGES = CHAPTERS + [
+    {
+        "name": "provenance",
+        "title": "Provenance",
+        "summary": "What was run, with which settings, on which data, and how long it took.",
+    },
+]
 
 # What a chapter's notebook reads: each name is one of its parameters.
 CHAPTER_INPUTS = {
@@ -103,6 +113,14 @@ for chapter in ("localization", "suppression", "tracing", "editing"):
 CLAIMS = load_configfile(str(ROOT / "resources/claims.yaml")).get("claims", [])
 JUDGED = sorted({table for claim in CLAIMS for table in claim.get("reads", [])})
 NUMBERS = [claim.get("number") for claim in CLAIMS]
+
+# The tables that lie beside the report's pages, each in the form in which rules write it.
+TABLES = ["claims", "claim_parts", "corpora", "examples", "models"]
+TABLES += ["localization", "layers", "layers_by_task", "number_neurons"]
+TABLES += ["suppression", "significance", "accuracy", "company", "variants", "variant_effects"]
+TABLES += ["tracing"] + [f"tracing_{name}" for name in ("roles", "comparison", "skipped", "examples")]
+TABLES += ["editing"] + [f"editing_{name}" for name in ("tests", "skipped", "fluency", "layers", "localization")]
+TABLES += ["editing_directions", "editing_completions"]
 
 
 rule judge_claims:
@@ -179,7 +197,7 @@ rule render_chapter:
     params:
         code=code("render_chapter"),
         notebook=lambda wildcards: code_hash(ROOT / f"workflow/notebooks/{wildcards.chapter}.ipynb", SCRIPTS),
-        chapters=CHAPTERS,
+        chapters=PAGES,
         study=STUDY.study,
     script:
         "../../scripts/render_chapter.py"
@@ -192,34 +210,7 @@ rule build_report:
             "results/report/{chapter}.html",
             chapter=[chapter["name"] for chapter in CHAPTERS],
         ),
-        models="results/tables/models.csv",
-        localization="results/tables/localization.csv",
-        layers="results/tables/layers.csv",
-        suppression="results/tables/suppression.csv",
-        significance="results/tables/significance.csv",
-        accuracy="results/tables/accuracy.csv",
-        company="results/tables/company.csv",
-        variants="results/tables/variants.csv",
-        variant_effects="results/tables/variant_effects.csv",
-        tracing="results/tables/tracing.csv",
-        tracing_roles="results/tables/tracing_roles.csv",
-        tracing_comparison="results/tables/tracing_comparison.csv",
-        tracing_skipped="results/tables/tracing_skipped.csv",
-        tracing_examples="results/tables/tracing_examples.csv",
-        editing="results/tables/editing.csv",
-        editing_tests="results/tables/editing_tests.csv",
-        editing_skipped="results/tables/editing_skipped.csv",
-        editing_fluency="results/tables/editing_fluency.csv",
-        editing_layers="results/tables/editing_layers.csv",
-        editing_localization="results/tables/editing_localization.csv",
-        editing_directions="results/tables/editing_directions.csv",
-        editing_completions="results/tables/editing_completions.csv",
-        corpora="results/tables/corpora.csv",
-        examples="results/tables/examples.csv",
-        claims="results/tables/claims.csv",
-        claim_parts="results/tables/claim_parts.csv",
-        layers_by_task="results/tables/layers_by_task.csv",
-        number_neurons="results/tables/number_neurons.csv",
+        tables=[f"results/tables/{table}.csv" for table in TABLES],
         figures=[f"results/figures/claim_{number}.svg" for number in NUMBERS],
         template=own("workflow/report/page.html.j2"),
         parts=PAGE_PARTS,
@@ -237,6 +228,100 @@ rule build_report:
         chapters=CHAPTERS,
         numbers=NUMBERS,
         shown=FIRST_OF_FAMILY,
+        pages=PAGES,
         study=STUDY.model_dump(mode="json"),
     script:
         "../../scripts/build_report.py"
+
+
+rule list_jobs:
+    """Every job of the whole study and what it waits for, as another Snakemake plans them in an empty folder."""
+    input:
+        sorted(own(path) for path in Path(workflow.basedir).glob("rules/*.smk")),
+        own("workflow/Snakefile"),
+        own("resources/tasks.yaml"),
+    output:
+        jobs="results/jobs.json",
+    log:
+        "results/logs/list_jobs.log",
+    benchmark:
+        "results/benchmarks/list_jobs.tsv"
+    localrule: True
+    params:
+        # No script in an environment of its own: the Snakemake that runs the study makes the plan, too.
+        code=code("kn_thesis/report/jobs"),
+        study=STUDY.model_dump(mode="json"),
+    run:
+        write_plan(workflow.main_snakefile, config, workflow.rules, output.jobs, log[0])
+
+
+rule draw_workflow:
+    """The picture of the workflow: every rule of the study below those that it waits for."""
+    input:
+        jobs="results/jobs.json",
+    output:
+        **figure("workflow", "report"),
+    log:
+        "results/logs/draw_workflow.log",
+    benchmark:
+        "results/benchmarks/draw_workflow.tsv"
+    conda:
+        "../../envs/report.yaml"
+    params:
+        code=code("draw_workflow"),
+    script:
+        "../../scripts/draw_workflow.py"
+
+
+rule build_provenance:
+    """What was run: settings, seeds, versions, sums of data and models, and what each rule took."""
+    input:
+        pages=expand("results/report/{page}.html", page=["index"] + [chapter["name"] for chapter in CHAPTERS]),
+        jobs="results/jobs.json",
+        workflow="results/figures/workflow.svg",
+        models=expand("results/models/{model}/model.json", model=STUDY.models),
+        training=expand("results/models/{model}/training.json", model=TRAINED),
+        weights=expand("results/models/{model}/model.safetensors", model=TRAINED),
+        texts=sorted({f"results/corpora/{corpus_of(model)}/text.txt" for model in TRAINED}),
+        manifest=own("resources/corpora.yaml"),
+        resources=sorted(own(path) for path in (ROOT / "resources").rglob("[!.]*") if path.is_file()),
+        template=own("workflow/report/page.html.j2"),
+        parts=PAGE_PARTS,
+    output:
+        page="results/report/provenance.html",
+        facts="results/provenance.json",
+    log:
+        "results/logs/build_provenance.log",
+    benchmark:
+        "results/benchmarks/build_provenance.tsv"
+    conda:
+        "../../envs/report.yaml"
+    params:
+        code=code("build_provenance"),
+        chapters=PAGES,
+        study=STUDY.model_dump(mode="json"),
+        fetched=fetched_files(),
+        # Their timings are not there yet when this page is made, or are those of another run.
+        last=["build_provenance", "pack_report"],
+    script:
+        "../../scripts/build_provenance.py"
+
+
+rule pack_report:
+    """The pages, the tables beside them and the notebooks in one file that opens anywhere."""
+    input:
+        pages=expand("results/report/{page}.html", page=["index"] + [page["name"] for page in PAGES]),
+        notebooks=expand("results/report/notebooks/{chapter}.ipynb", chapter=[page["name"] for page in CHAPTERS]),
+        tables="results/report/tables",
+    output:
+        archive="results/report.zip",
+    log:
+        "results/logs/pack_report.log",
+    benchmark:
+        "results/benchmarks/pack_report.tsv"
+    conda:
+        "../../envs/report.yaml"
+    params:
+        code=code("pack_report"),
+    script:
+        "../../scripts/pack_report.py"

@@ -42,9 +42,7 @@ def overview(
     )
     return (
         f'<h1>Twelve claims, answered</h1><p class="finding">{_summary(claims)}</p>{_run(tables, study, shown)}'
-        f'<h2 id="claims">The claims</h2><div class="scroll">{verdict_table(claims, shown)}</div>'
-        '<p><a href="tables/claims.csv" download>claims.csv</a> has every model and variant of a method, '
-        '<a href="tables/claim_parts.csv" download>claim_parts.csv</a> every part of every claim.</p>'
+        f'<h2 id="claims">The claims</h2>{verdict_table(claims, shown)}'
         f'<p id="rule">{RULE}</p><h2 id="pictures">One by one</h2>{sections}'
         f'<h2 id="chapters">Chapters</h2><div class="cards">{cards}</div>'
     )

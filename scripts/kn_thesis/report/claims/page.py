@@ -14,6 +14,7 @@ from kn_thesis.report.show import figure_html
 if TYPE_CHECKING:
     from IPython.display import HTML
 
+FILES = ("claims", "claim_parts")
 WENT = {"yes": "holds", "no": "fails", "open": "open"}
 
 
@@ -40,8 +41,14 @@ def verdict_table(claims: pd.DataFrame, models: Sequence[str]) -> str:
         cells = [f'<th scope="row">{first}</th>', *(f"<td>{cell}</td>" for cell in [*chips, measured, said])]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in heads)
+    caption = "Verdicts over models and in one model of each family; below each number what was measured, and where."
+    files = " ".join(f'<a class="csv" href="tables/{name}.csv" download>{name}.csv</a>' for name in FILES)
     return (
-        f'<table id="table-claims" class="claims"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+        f'<figure class="table claims" id="table-claims"><figcaption id="claims-caption"><span class="caption">{caption}'
+        f'</span><span class="tools">{files}</span></figcaption>'
+        '<div class="scroll" tabindex="0" role="region" aria-labelledby="claims-caption">'
+        f'<table aria-labelledby="claims-caption"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+        "</div></figure>"
     )
 
 
@@ -61,7 +68,7 @@ def claim_section(claims: pd.DataFrame, number: int, figure: str, titles: Mappin
     alt = f"Claim {number}: {_alt(led)}"
     chapter = f'<a href="{over["chapter"]}.html">{html.escape(titles[over["chapter"]])}</a>'
     return (
-        f'<section class="claim" id="claim-{number}"><h3>{number}. {said} {chip(verdict_of(over))}</h3>'
+        f'<section class="claim"><h3 id="claim-{number}">{number}. {said}</h3><p>{chip(verdict_of(over))} over models</p>'
         f'<div class="beside">{figure_html(figure, alt, f"Claim {number}. Shaded: where the claim has it.")}'
         f'<div><ul class="verdicts">{lines}</ul>{more}<p>Read on: {chapter}.</p></div></div></section>'
     )

@@ -20,8 +20,8 @@ def verdict_of(row: pd.Series) -> str:
 
 
 def chip(verdict: str) -> str:
-    """A verdict as a coloured word with a symbol, in HTML."""
-    return f'<span class="verdict {verdict.replace(" ", "-")}">{SYMBOLS[verdict]} {html.escape(verdict)}</span>'
+    """A verdict in HTML; the page's style gives it colour and symbol."""
+    return f'<span class="verdict {verdict.replace(" ", "-")}">{html.escape(verdict)}</span>'
 
 
 def number(value: float, form: str) -> str:

@@ -1,0 +1,132 @@
+"""The page on provenance: everything that somebody needs who wants to get, or doubts, the same numbers."""
+
+from __future__ import annotations
+
+import html
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from kn_thesis.report.benchmarks import COLUMNS, plot_benchmarks, say_benchmarks
+from kn_thesis.report.settings import words
+from kn_thesis.report.show import figure_html, table_html
+from kn_thesis.report.style import save_figure, use_style
+from kn_thesis.report.surroundings import say_project
+from kn_thesis.report.workflow_figure import chapter_colours
+
+SOURCES = {"train": "trained by the workflow", "hub": "the hub", "path": "a folder"}
+OPENING = (
+    "What was run, with which settings, on which data, and how long it took. "
+    "<code>results/provenance.json</code> holds the same for programs."
+)
+PICTURE = (
+    "Every rule of this study and how many jobs it has, drawn from Snakemake's own plan. Lines lead from what is made "
+    "to what it is made for; those that others already imply are left out."
+)
+HEADS = ["rule", "chapter", "jobs", "with a timing", "total wall time (s)", "longest job (s)", "largest memory (MiB)"]
+
+
+def provenance_html(facts: Mapping[str, Any], workflow: str | Path) -> str:
+    """The body of the page. `facts` is what provenance.json holds, `workflow` the picture of the workflow."""
+    software = {"Python": facts["machine"]["python"]} | facts["packages"]
+    machine = {name: facts["machine"][name] for name in ("system", "processor", "cpus")}
+    run = {"study": facts["study"], "commit": say_project(facts["project"])}
+    parts = [
+        "<h1>Provenance</h1>",
+        _paragraph(OPENING),
+        _heading("run", "What was run"),
+        _pairs(run, "project", "The study, and the version of the project that ran it."),
+        figure_html(workflow, "Boxes for rules, a column per chapter, and lines between them", PICTURE),
+        _heading("settings", "Settings"),
+        _pairs(facts["configuration"], "configuration", "The whole configuration, defaults included."),
+        _pairs(facts["seeds"], "seeds", "Every seed in it: all chance in the study comes from these."),
+        _heading("data", "Data"),
+        *_data(facts),
+        _heading("models", "Models"),
+        _models(facts["models"]),
+        _heading("software", "Software and machine"),
+        _pairs(software, "packages", "Versions of what is installed where this page was made.", "package", "version"),
+        _pairs(machine, "machine", "The machine that made this page."),
+        _heading("time", "Time and memory"),
+        *_times(facts["timings"]),
+    ]
+    return "".join(parts)
+
+
+def _data(facts: Mapping[str, Any]) -> list[str]:
+    """Fetched files, texts that the workflow wrote, and resources that people wrote."""
+    if facts["fetched"]:
+        fetched = _table(facts["fetched"], "fetched", "Files of the public corpora. One with another sum is not used.")
+    else:
+        fetched = _paragraph("Nothing was fetched: this study's corpora are written by the workflow itself.")
+    if facts["texts"]:
+        texts = _table(facts["texts"], "texts", "Texts that models were trained on, written by the workflow.")
+    else:
+        texts = _paragraph("No text was written to train on: all models existed already.")
+    resources = _table(facts["resources"], "resources", "Files that people wrote and the workflow reads.")
+    return [fetched, texts, resources]
+
+
+def _models(models: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = [
+        {
+            "model": name,
+            "family": facts["family"],
+            "source": facts["hub_id"] or SOURCES[facts["source"]],
+            "parameters": "" if facts["parameters"] is None else f"{facts['parameters']:,}",
+            "revision": facts["revision"] or "",
+            "sha256 of the weights": facts["weights_sha256"] or "",
+        }
+        for name, facts in models.items()
+    ]
+    caption = (
+        "Where each model is from. A model of the hub is what its revision says, any other what the sum of its weights "
+        "says."
+    )
+    return _table(rows, "model-revisions", caption)
+
+
+def _times(timings: Sequence[Mapping[str, Any]]) -> list[str]:
+    table = pd.DataFrame(list(timings), columns=COLUMNS)
+    formats = dict.fromkeys(("total wall time (s)", "longest job (s)"), ",.1f") | {"largest memory (MiB)": ",.0f"}
+    shown = table_html(
+        table.set_axis(HEADS, axis=1),
+        "timings",
+        "What the jobs of each rule took. Jobs run side by side, so the study was done sooner than their times add up "
+        "to. This page's own rule and the archive's are not in it. Memory is resident memory.",
+        formats,
+        download=False,
+    )
+    parts = [_paragraph(html.escape(say_benchmarks(table)))]
+    if table["timed"].any():
+        parts.append(_bars(table))
+    return [*parts, shown]
+
+
+def _bars(table: pd.DataFrame) -> str:
+    """The bars inside the page: no file of theirs stays, for their lengths differ from run to run."""
+    use_style()
+    with tempfile.TemporaryDirectory() as folder:
+        svg = Path(folder, "timings.svg")
+        save_figure(plot_benchmarks(table, chapter_colours()), svg, svg.with_suffix(".png"))
+        return figure_html(svg, "Bars of the time that each rule took", "Total wall time of the rules that took most.")
+
+
+def _heading(anchor: str, text: str) -> str:
+    return f'<h2 id="{anchor}">{text}</h2>'
+
+
+def _paragraph(text: str) -> str:
+    return f"<p>{text}</p>"
+
+
+def _pairs(values: Mapping[str, Any], name: str, caption: str, key: str = "key", value: str = "value") -> str:
+    rows = [{key: left, value: words(right)} for left, right in values.items()]
+    return _table(rows, name, caption)
+
+
+def _table(rows: Sequence[Mapping[str, Any]], name: str, caption: str) -> str:
+    return table_html(pd.DataFrame(list(rows)), name, caption, download=False)
