@@ -119,7 +119,7 @@ def test_cells_keep_their_format_and_lose_nothing() -> None:
     data = pd.DataFrame(
         {
             "share": [0.5, np.nan],
-            "count": [3.0, np.nan],
+            "count": [12345.0, np.nan],
             "float": [0.123456, 1234.5],
             "text": ["x" * 300, None],
             "truth": [True, False],
@@ -128,7 +128,7 @@ def test_cells_keep_their_format_and_lose_nothing() -> None:
     )
     assert cell_texts(data, {"share": ".0%"}) == [
         ["50%", ""],
-        ["3", ""],
+        ["12345", ""],
         ["0.1235", "1234"],
         ["x" * 300, ""],
         ["True", "False"],
@@ -160,6 +160,13 @@ def test_text_of_tables_is_escaped() -> None:
     text = table_html(pd.DataFrame({"<b>": ["<s> & more", "a"]}), "t", "<i>", download=False)
     assert "&lt;b&gt;" in text and "&lt;s&gt; &amp; more" in text and "&lt;i&gt;" in text
     assert not {"b", "s", "i"} & {tag for tag, _ in Markup(text).tags}
+
+
+def test_only_columns_named_as_markup_are_taken_as_it_stands() -> None:
+    chip = '<span class="verdict supported">supported</span>'
+    text = table_html(pd.DataFrame({"claim": ["a < b"], "verdict": [chip]}), "t", "c", markup=["verdict"])
+    assert f"<td>{chip}</td>" in text and "a &lt; b" in text
+    assert chip not in table_html(pd.DataFrame({"claim": ["a"], "verdict": [chip]}), "t", "c")
 
 
 def test_headings_get_anchors_that_stay_unique() -> None:

@@ -166,6 +166,7 @@ def test_colours_are_chosen_and_remembered_where_that_is_allowed(
         assert [paper for _, paper in seen] == [dark, light, dark, dark]
         assert [text for text, _ in seen] == [f"Colours: {name}" for name in ("auto", "light", "dark", "auto")]
         tab.value("document.querySelector('.theme').click()")
+        assert not tab.problems()
         opened(tab, tmp_path, "<h1>Again</h1>")
         assert tab.value(paper) == (light if storage else dark)
         tab.value("document.documentElement.dataset.theme === 'light' && localStorage.clear()")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,15 +53,17 @@ def table(
     formats: Mapping[str, str] | None = None,
     download: bool = True,
     most: int = MOST_ROWS,
+    markup: Collection[str] = (),
 ) -> HTML:
     """A data frame as a table with a caption; `formats` holds a format specification per column, such as '.2f'.
 
     Empty cells stand for missing values. `name` is the table's anchor, and with `download` the CSV file beside the
     page that it can be fetched from. Of a table that has this file, the first `most` rows are shown, and that is said.
+    Texts in the columns named in `markup` are HTML already, such as a verdict's sign; all others are escaped.
     """
     from IPython.display import HTML
 
-    return HTML(table_html(data, name, caption, formats, download, most))
+    return HTML(table_html(data, name, caption, formats, download, most, markup))
 
 
 def table_html(
@@ -71,14 +73,16 @@ def table_html(
     formats: Mapping[str, str] | None = None,
     download: bool = True,
     most: int = MOST_ROWS,
+    markup: Collection[str] = (),
 ) -> str:
     """The same as a string."""
     shown = data.iloc[:most] if download else data
     columns = cell_texts(shown, formats or {})
-    classes = [_kind(shown.iloc[:, place], texts) for place, texts in enumerate(columns)]
+    plain = [name not in markup for name in data.columns]
+    classes = [_kind(shown.iloc[:, place], texts) if plain[place] else "" for place, texts in enumerate(columns)]
     heads = [_breakable(str(column), 10) for column in data.columns]
     head = "".join(f'<th scope="col"{kind}>{text}</th>' for text, kind in zip(heads, classes, strict=True))
-    rows = "\n".join(_row(cells, classes) for cells in zip(*columns, strict=True))
+    rows = "\n".join(_row(cells, classes, plain) for cells in zip(*columns, strict=True))
     anchor = f"table-{html.escape(name)}"
     file = f"tables/{html.escape(name)}.csv"
     count = f"{len(data):,} row{'s' * (len(data) != 1)}"
@@ -110,8 +114,8 @@ def _kind(column: pd.Series, texts: list[str]) -> str:
     return ' class="t"' if longest > SENTENCE else ' class="w"' if longest > WORD else ""
 
 
-def _row(cells: tuple[str, ...], classes: list[str]) -> str:
-    first, *others = (_breakable(cell, WORD) for cell in cells)
+def _row(cells: tuple[str, ...], classes: list[str], plain: list[bool]) -> str:
+    first, *others = (_breakable(cell, WORD) if safe else cell for cell, safe in zip(cells, plain, strict=True))
     inner = "".join(f"<td{kind}>{text}</td>" for text, kind in zip(others, classes[1:], strict=True))
     return f'<tr><th scope="row"{classes[0]}>{first}</th>{inner}</tr>'
 
