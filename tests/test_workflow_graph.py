@@ -10,12 +10,14 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
+import yaml
 
 from kn_thesis.report.graph import Edge, places, without_shortcuts
-from kn_thesis.report.jobs import Job, Rule, common_name, job_table, jobs_of_dot
+from kn_thesis.report.jobs import Job, Rule, common_name, job_table, jobs_of_dot, planned_dot
 from kn_thesis.report.routes import HALF_HIGH, HALF_WIDE, boxes_of, routes
 from kn_thesis.report.style import use_style
 from kn_thesis.report.workflow_figure import plot_workflow
+from tests.study import SMOKE
 
 ROOT = Path(__file__).parents[1]
 DOT = r"""
@@ -85,6 +87,22 @@ def test_common_names() -> None:
     assert common_name("results/benchmarks/edit_tasks/bert_1/rome.tsv") == "edit_tasks"
     assert common_name("results/benchmarks/build_report.tsv") == "build_report"
     assert common_name(None) is None
+
+
+def test_the_plan_follows_the_configuration_and_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    configuration = yaml.safe_load((ROOT / SMOKE).read_text())
+    configuration["models"] = {"only": configuration["models"]["bert"]}
+    monkeypatch.chdir(tmp_path)
+    jobs = jobs_of_dot(planned_dot(ROOT / "workflow/Snakefile", configuration))
+    trained = [job for job in jobs.values() if job.rule == "train_model"]
+    assert [job.wildcards for job in trained] == [{"model": "only"}]
+    assert {"all", "pack_report", "list_jobs"} <= {job.rule for job in jobs.values()}
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_that_cannot_be_made_says_why() -> None:
+    with pytest.raises(RuntimeError, match="unheard_of"):
+        planned_dot(ROOT / "workflow/Snakefile", {"study": "x", "unheard_of": 1})
 
 
 def reached(edges: list[Edge], start: str) -> set[str]:
@@ -204,11 +222,18 @@ def test_words_stay_in_their_boxes(plan: dict[str, list]) -> None:
     figure.draw_without_rendering()
     axis = figure.axes[0]
     renderer = figure.canvas.get_renderer()
-    boxes = [patch.get_window_extent(renderer) for patch in axis.patches]
+    # The grounds of the columns lie lowest, and the chapters' names on them.
+    grounds = [patch.get_window_extent(renderer) for patch in axis.patches if patch.get_zorder() < 2]
+    boxes = [patch.get_window_extent(renderer) for patch in axis.patches if patch.get_zorder() > 2]
+    assert len(boxes) == len(plan["rules"]) and len(axis.texts) == 2 * len(boxes) + len(grounds)
     for text in axis.texts:
         words = text.get_window_extent(renderer)
-        around = [box for box in boxes if box.x0 <= words.x0 and words.x1 <= box.x1 and box.y0 <= words.y0]
-        assert around, text.get_text()
+        around = [
+            box
+            for box in (boxes if text.get_zorder() > 3 else grounds)
+            if box.x0 <= words.x0 and words.x1 <= box.x1 and box.y0 <= words.y0 and words.y1 <= box.y1
+        ]
+        assert len(around) == 1, text.get_text()
     plt.close(figure)
 
 
