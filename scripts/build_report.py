@@ -9,7 +9,7 @@ from kn_thesis.frames import read_words
 from kn_thesis.report.overview import overview
 from kn_thesis.report.pages import Chapter, page
 
-READ = ("corpora", "models", "claims")  # by the first page
+READ = ("corpora", "models", "claims", "claim_parts")  # by the first page
 
 with logged(snakemake.log[0]):
     chapters, pages = ([Chapter(**entry) for entry in snakemake.params[name]] for name in ("chapters", "pages"))

@@ -52,18 +52,18 @@ def test_numbers_read_well() -> None:
 
 
 def test_a_row_is_said(found: Judged) -> None:
-    claims, _ = found
+    claims, parts = found
     row = one(claims, 9, "gpt2")
     assert who(row) == "gpt2, ROME" and verdict_of(row) == NOT_SUPPORTED and bound(row) == "below 50 %"
     assert re.fullmatch(
         r"edits after which the new object's side returns the subject: 95 % \[88 %, 98 %\], claimed below 50 % "
         r"\(80 edits, p\(Holm\) < 0.0001\)",
-        say(row),
+        say(row, parts),
     )
     assert published(row) == "one example that fails" and published(one(claims, 6, "all")) == "3.1 %"
     nothing = one(claims, 9, "bert")
     assert verdict_of(nothing) == "not asked" and effect(nothing) == ""
-    assert say(nothing).startswith("reliability: nothing is edited with rome in this model")
+    assert say(nothing, parts).startswith("reliability: nothing is edited with rome in this model")
     assert bound(one(claims, 5, "all")) in ("below 0", "above 0", "within ±0.10")
     assert chip("not supported") == '<span class="verdict not-supported">not supported</span>'
 
@@ -81,20 +81,20 @@ def test_the_table_has_every_claim_and_model(found: Judged) -> None:
 
 
 def test_a_section_has_all_verdicts_and_a_picture_with_words(found: Judged, tmp_path: Path) -> None:
-    claims, _ = found
+    claims, parts = found
     picture = tmp_path / "claim_9.svg"
     picture.write_text("<svg/>")
-    html = claim_section(claims, 9, str(picture), {"editing": "Editing"})
+    html = claim_section(claims, parts, 9, str(picture), {"editing": "Editing"})
     assert html.count('class="verdict ') == 1 + 4 + 2  # title; over models and three of them; the variant in two
     alt = re.search(r'alt="([^"]*)"', html)[1]
     assert "gpt2, ROME: 95 %" in alt and "not supported" in alt and 'href="editing.html"' in html
     assert "Other variants" in html and "ROME (gap)" in html
-    assert "Other variants" not in claim_section(claims, 1, str(picture), {"localization": "Localization"})
+    assert "Other variants" not in claim_section(claims, parts, 1, str(picture), {"localization": "Localization"})
 
 
 def test_a_chapter_s_claims(found: Judged) -> None:
     claims, parts = found
-    html = verdicts_html(claims, "editing")
+    html = verdicts_html(claims, parts, "editing")
     assert [int(claim) for claim in re.findall(r"Claim (\d+)</a>", html)] == [8, 9, 10, 11]
     lines = say_parts(parts, [9])
     assert len(lines) == 2 and lines[0].startswith("**gpt2**, claim 9. ROME: holds for reliability 95 % [88 %, 98 %]")
@@ -117,7 +117,7 @@ def test_pictures_show_every_model(found: Judged) -> None:
 
 
 def test_the_first_page(found: Judged, tmp_path: Path) -> None:
-    claims, _ = found
+    claims, parts = found
     picture = tmp_path / "claim.svg"
     picture.write_text("<svg/>")
     kinds = {"kind": ["paradigm", "relation", "paradigm"], "task": ["a", "P36", "b"]}
@@ -129,7 +129,7 @@ def test_the_first_page(found: Judged, tmp_path: Path) -> None:
     study["models"] = {"bert": trained, "mine": {"path": "/x"}}
     body = overview(
         [Chapter(name, name.title(), "…") for name in ("localization", "suppression", "tracing", "editing")],
-        {"corpora": corpora, "models": models, "claims": claims},
+        {"corpora": corpora, "models": models, "claims": claims, "claim_parts": parts},
         dict.fromkeys(NUMBERS, str(picture)),
         study,
         ["bert"],
@@ -138,6 +138,6 @@ def test_the_first_page(found: Judged, tmp_path: Path) -> None:
     assert '1 not supported (<a href="#claim-9">9</a>); 1 undecided (<a href="#claim-12">12</a>)' in body
     assert "a &lt;study&gt;</strong>, seed 3, on BLiMP and ParaRel" in body
     assert "1,010 prompts and pairs of 1 paradigm and 1 relation; 7 were left out" in body
-    assert "90.0% of 100 answers are right; worst in P36 of mine, 80%" in body
+    assert "100.0% of 50 answers are right; worst in a of bert, 100%" in body
     assert "bert, trained here: 4 layers of 512 MLP neurons" in body and "<code>mine</code>" in body
     assert all(body.count(f'id="claim-{claim}"') == 1 for claim in NUMBERS)

@@ -67,7 +67,7 @@ def test_one_answer_leaves_the_others_alone() -> None:
 
 def test_the_weakest_part_decides_and_the_failing_part_is_named() -> None:
     claims, parts = judged(tables({9: NOT_SUPPORTED}), only(9))
-    assert set(claims["part"]) == {"symmetry, new side"}
+    assert set(claims["deciding"]) == {"symmetry, new side"}
     assert parts.groupby("part")["holds"].agg(set)["symmetry, new side"] == {"no"}
     assert parts.groupby("part")["holds"].agg(set)["reliability"] == {"yes"}
 
@@ -168,6 +168,7 @@ def test_published_values_are_the_poster_s() -> None:
         (lambda found: found["claims"][0]["parts"][0].update(colour="red"), "claim 1"),
         (lambda found: found["claims"][1].update(number=1), "numbers of their own"),
         (lambda found: found["claims"][2].update(parts=[]), "claim 3: it needs parts"),
+        (lambda found: found["claims"][2].update(shown="all"), "`shown` is one of its parts, overlap"),
         (lambda found: found.update(level=5), "between 0 and 1"),
         (lambda found: found.pop("fewest"), "not a file of claims"),
     ],

@@ -29,12 +29,14 @@ def overview(
 ) -> str:
     """The body of the first page as HTML.
 
-    tables: corpora, models, claims. figures: of each claim, by its number. study: the whole configuration. shown: the
-    models that have a column; others stand in claims.csv.
+    tables: corpora, models, claims, claim_parts. figures: of each claim, by its number. study: the whole
+    configuration. shown: the models that have a column; others stand in claims.csv.
     """
-    claims = tables["claims"]
+    claims, parts = tables["claims"], tables["claim_parts"]
     titles = {chapter.name: chapter.title for chapter in chapters}
-    sections = "".join(claim_section(_of(claims, shown), number, figures[number], titles) for number in figures)
+    sections = "".join(
+        claim_section(_of(claims, shown), parts, number, path, titles) for number, path in figures.items()
+    )
     cards = "".join(
         f'<div class="card"><h3><a href="{chapter.name}.html">{html.escape(chapter.title)}</a></h3>'
         f"<p>{html.escape(chapter.summary)}</p></div>"
@@ -85,6 +87,7 @@ def _run(tables: Mapping[str, pd.DataFrame], study: Mapping[str, Any], shown: Se
     counts = " and ".join(
         f"{kinds[kind]} {kind}{'s' if kinds[kind] > 1 else ''}" for kind in ("paradigm", "relation") if kind in kinds
     )
+    models = models[models["model"].isin(shown)]
     low = models.loc[models["accuracy"].idxmin()]
     return (
         f"<ul><li>Study <strong>{html.escape(study['study'])}</strong>, seed {study['seed']}, on {corpus}.</li>"

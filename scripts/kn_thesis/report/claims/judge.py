@@ -22,8 +22,20 @@ OPPOSITE = {SUPPORTED: NOT_SUPPORTED, NOT_SUPPORTED: SUPPORTED}
 OVER_MODELS = "all"
 HOLDS = {(True, False): "yes", (False, True): "no"}
 
-CLAIM_COLUMNS = ["claim", "says", "chapter", "model", "family", "variant", "headline", "verdict", "part", "measure"]
-CLAIM_COLUMNS += ["unit", "units", "effect", "low", "high", "side", "bound", "form", "published", "published_text"]
+CLAIM_COLUMNS = ["claim", "says", "chapter", "model", "family", "variant", "headline", "verdict", "deciding", "part"]
+CLAIM_COLUMNS += [
+    "measure",
+    "unit",
+    "units",
+    "effect",
+    "low",
+    "high",
+    "side",
+    "bound",
+    "form",
+    "published",
+    "published_text",
+]
 CLAIM_COLUMNS += ["place", "test", "p_for", "p_against", "p_for_holm", "p_against_holm", "asked", "note"]
 PART_COLUMNS = ["claim", "part", "model", "family", "variant", "headline", "says", "unit", "units", "effect", "low"]
 PART_COLUMNS += ["high", "side", "bound", "form", "published", "published_text", "place", "test", "p_for", "p_against"]
@@ -78,6 +90,7 @@ def judge(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """claims.csv and claim_parts.csv: a row per claim, model (`all`: over models) and variant, and per part of it.
 
+    The numbers of a claim are those of the part that it shows; `deciding` names the one that the verdict hangs on.
     tables: those that the claims name, by name. families: of each model, in order. together: the models that are taken
     together; models of other worlds are judged, but are no repetition of these. Raises UserError for a table, measure
     or published value that does not exist.
@@ -174,7 +187,9 @@ def _correct(cases: Sequence[Case], level: float) -> None:
 
 
 def _claim_row(case: Case, families: Mapping[str, str], published: Mapping[str, Any]) -> dict[str, Any]:
-    part, estimate = case.claim.parts[case.deciding], case.estimates[case.deciding]
+    names = [part.name for part in case.claim.parts]
+    shown = names.index(case.claim.shown) if case.claim.shown else 0
+    part, estimate = case.claim.parts[shown], case.estimates[shown]
     notes = [
         case.note,
         *(f"{case.claim.parts[n].name}: {one.note}" for n, one in enumerate(case.estimates) if one.note),
@@ -182,7 +197,7 @@ def _claim_row(case: Case, families: Mapping[str, str], published: Mapping[str, 
     return (
         {"claim": case.claim.number, "says": case.claim.says, "chapter": case.claim.chapter, "model": case.model}
         | {"family": families.get(case.model, ""), "variant": case.variant, "headline": case.headline}
-        | {"verdict": case.verdict, "part": part.name, "measure": part.says}
+        | {"verdict": case.verdict, "deciding": names[case.deciding], "part": part.name, "measure": part.says}
         | _numbers(part, estimate, published)
         | {"p_for": case.p[0], "p_against": case.p[1]}
         | {"p_for_holm": case.p_for_holm, "p_against_holm": case.p_against_holm, "asked": bool(case.asked)}

@@ -25,7 +25,7 @@ def leading(claims: pd.DataFrame) -> pd.DataFrame:
 
 def verdict_table(claims: pd.DataFrame, models: Sequence[str]) -> str:
     """The table of the first page, in HTML: a row per claim; verdict over models and in each of `models`, the effect
-    that the verdict over models hangs on with its interval, the published value.
+    of the part that the claim shows with its interval, the published value.
     """
     heads = ["claim", "over models", *models, "measured, over models", "published"]
     rows = []
@@ -33,10 +33,8 @@ def verdict_table(claims: pd.DataFrame, models: Sequence[str]) -> str:
         known = part.set_index("model", drop=False)
         over = known.loc[OVER_MODELS]
         chips = [chip(verdict_of(known.loc[name])) if name in known.index else "" for name in (OVER_MODELS, *models)]
-        measured = f"{effect(over)}<br><small>{html.escape(str(over['measure']))}</small>" if effect(over) else ""
-        said = html.escape(published(over)) + (
-            f"<br><small>{html.escape(_place(over))}</small>" if _place(over) else ""
-        )
+        measured = f"{effect(over)}<small>{html.escape(str(over['measure']))}</small>" if effect(over) else ""
+        said = html.escape(published(over)) + (f"<small>{html.escape(_place(over))}</small>" if _place(over) else "")
         first = f'<a href="#claim-{number}">{number}. {html.escape(over["says"])}</a>'
         cells = [f'<th scope="row">{first}</th>', *(f"<td>{cell}</td>" for cell in [*chips, measured, said])]
         rows.append(f"<tr>{''.join(cells)}</tr>")
@@ -44,15 +42,17 @@ def verdict_table(claims: pd.DataFrame, models: Sequence[str]) -> str:
     caption = "Verdicts over models and in one model of each family; below each number what was measured, and where."
     files = " ".join(f'<a class="csv" href="tables/{name}.csv" download>{name}.csv</a>' for name in FILES)
     return (
-        f'<figure class="table claims" id="table-claims"><figcaption id="claims-caption"><span class="caption">{caption}'
-        f'</span><span class="tools">{files}</span></figcaption>'
+        '<figure class="table claims" id="table-claims"><figcaption id="claims-caption">'
+        f'<span class="caption">{caption}</span><span class="tools">{files}</span></figcaption>'
         '<div class="scroll" tabindex="0" role="region" aria-labelledby="claims-caption">'
         f'<table aria-labelledby="claims-caption"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
         "</div></figure>"
     )
 
 
-def claim_section(claims: pd.DataFrame, number: int, figure: str, titles: Mapping[str, str]) -> str:
+def claim_section(
+    claims: pd.DataFrame, parts: pd.DataFrame, number: int, figure: str, titles: Mapping[str, str]
+) -> str:
     """One claim of the first page: its sentence, its verdicts, the picture, and where to read on, in HTML.
 
     titles: of the chapters, by name.
@@ -62,26 +62,27 @@ def claim_section(claims: pd.DataFrame, number: int, figure: str, titles: Mappin
     over = led[led["model"] == OVER_MODELS].iloc[0]
     said = html.escape(str(over["says"]))
     beside = rows[~rows.index.isin(led.index)]
-    others = "".join(f"<li>{_verdict_line(row)}</li>" for _, row in beside.iterrows())
+    others = "".join(f"<li>{_verdict_line(row, parts)}</li>" for _, row in beside.iterrows())
     more = f"<details><summary>Other variants of the method</summary><ul>{others}</ul></details>" if others else ""
-    lines = "".join(f"<li>{_verdict_line(row)}</li>" for _, row in led.iterrows())
+    lines = "".join(f"<li>{_verdict_line(row, parts)}</li>" for _, row in led.iterrows())
     alt = f"Claim {number}: {_alt(led)}"
     chapter = f'<a href="{over["chapter"]}.html">{html.escape(titles[over["chapter"]])}</a>'
     return (
-        f'<section class="claim"><h3 id="claim-{number}">{number}. {said}</h3><p>{chip(verdict_of(over))} over models</p>'
+        f'<section class="claim"><h3 id="claim-{number}">{number}. {said}</h3>'
+        f"<p>{chip(verdict_of(over))} over models</p>"
         f'<div class="beside">{figure_html(figure, alt, f"Claim {number}. Shaded: where the claim has it.")}'
         f'<div><ul class="verdicts">{lines}</ul>{more}<p>Read on: {chapter}.</p></div></div></section>'
     )
 
 
-def verdicts(claims: pd.DataFrame, chapter: str) -> HTML:
+def verdicts(claims: pd.DataFrame, parts: pd.DataFrame, chapter: str) -> HTML:
     """What the claims of a chapter came to, for its notebook: one line each, every model's verdict below."""
     from IPython.display import HTML
 
-    return HTML(verdicts_html(claims, chapter))
+    return HTML(verdicts_html(claims, parts, chapter))
 
 
-def verdicts_html(claims: pd.DataFrame, chapter: str) -> str:
+def verdicts_html(claims: pd.DataFrame, parts: pd.DataFrame, chapter: str) -> str:
     """The same as a string."""
     found = []
     for number, rows in leading(claims[claims["chapter"] == chapter]).groupby("claim", sort=False):
@@ -90,7 +91,7 @@ def verdicts_html(claims: pd.DataFrame, chapter: str) -> str:
         chips = " ".join(f"{html.escape(who(row))} {chip(verdict_of(row))}" for _, row in single.iterrows())
         found.append(
             f'<li><a href="index.html#claim-{number}">Claim {number}</a>: {html.escape(over["says"])} '
-            f"{chip(verdict_of(over))}<br><small>{html.escape(say(over))}</small><br><small>{chips}</small></li>"
+            f"{chip(verdict_of(over))}<br><small>{html.escape(say(over, parts))}</small><br><small>{chips}</small></li>"
         )
     return f'<div class="finding"><ul>{"".join(found)}</ul></div>'
 
@@ -115,8 +116,9 @@ def say_parts(parts: pd.DataFrame, numbers: Sequence[int]) -> list[str]:
     return lines
 
 
-def _verdict_line(row: pd.Series) -> str:
-    return f"<strong>{html.escape(who(row))}</strong> {chip(verdict_of(row))} <small>{html.escape(say(row))}</small>"
+def _verdict_line(row: pd.Series, parts: pd.DataFrame) -> str:
+    said = html.escape(say(row, parts))
+    return f"<strong>{html.escape(who(row))}</strong> {chip(verdict_of(row))} <small>{said}</small>"
 
 
 def _alt(rows: pd.DataFrame) -> str:

@@ -41,6 +41,7 @@ class Part:
 class Claim:
     """One claim: its number, the chapter that shows it, what it says, the tables it reads, and what must hold.
 
+    shown: the part whose number stands for the claim where there is room for one; the first unless another is named.
     method: of the editors that are judged by it, "" for a claim that is not about edits; kind: of the edited tasks.
     """
 
@@ -49,6 +50,7 @@ class Claim:
     says: str
     reads: Sequence[str]
     parts: Sequence[Part]
+    shown: str = ""
     method: str = ""
     kind: str = ""
 
@@ -91,6 +93,8 @@ def _claim(entry: Mapping[str, Any], where: str) -> Claim:
     names = [part.name for part in parts]
     if not parts or len(set(names)) < len(names):
         raise UserError(f"{where}: it needs parts, each with a name of its own")
+    if claim.shown and claim.shown not in names:
+        raise UserError(f"{where}: `shown` is one of its parts, {', '.join(names)}, not {claim.shown!r}")
     for part in parts:
         if part.side not in SIDES or part.form not in FORMS:
             raise UserError(

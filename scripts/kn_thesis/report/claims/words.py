@@ -59,15 +59,17 @@ def who(row: pd.Series) -> str:
     return f"{name}, {', '.join(editor_words(one) for one in variant.split())}" if variant else name
 
 
-def say(row: pd.Series) -> str:
-    """One line on what a verdict hangs on, from a row of claims.csv, as plain text."""
+def say(row: pd.Series, parts: pd.DataFrame) -> str:
+    """One line on what the verdict of a row of claims.csv hangs on, its deciding part in claim_parts.csv; as text."""
     if verdict_of(row) == "not asked":
         return f"{row['note']}"
-    if pd.isna(row["effect"]):
-        return f"{row['part']} cannot be measured: {row['note']}"
+    same = parts["variant"].isna() if pd.isna(row["variant"]) else parts["variant"] == row["variant"]
+    same &= (parts["claim"] == row["claim"]) & (parts["model"] == row["model"])
+    part = parts[same & (parts["part"] == row["deciding"])].iloc[0]
+    if pd.isna(part["effect"]):
+        return f"{part['part']} cannot be measured: {part['note']}"
     p = row["p_against_holm"] if row["verdict"] == "not supported" else row["p_for_holm"]
-    said = f"{row['measure']}: {effect(row)}, claimed {bound(row)}"
-    return f"{said} ({row['units']:.0f} {row['unit']}{p_words(p)})"
+    return f"{part['says']}: {effect(part)}, claimed {bound(part)} ({part['units']:.0f} {part['unit']}{p_words(p)})"
 
 
 def p_words(p: float) -> str:
