@@ -71,8 +71,8 @@ def test_a_row_is_said(found: Judged) -> None:
 def test_the_table_has_every_claim_and_model(found: Judged) -> None:
     claims, _ = found
     html = verdict_table(claims, list(MODELS))
-    rows = re.findall(r"<tr>(.*?)</tr>", html)
-    assert len(rows) == 1 + len(NUMBERS) and rows[0].count("<th") == 3 + 1 + len(MODELS)
+    rows = re.findall(r"<tr>(.*?)</tr>", html, re.DOTALL)
+    assert len(rows) == 1 + len(NUMBERS) and rows[0].count("<th ") == 3 + 1 + len(MODELS)
     for claim, row in zip(NUMBERS, rows[1:], strict=True):
         chips = re.findall(r'class="verdict ([a-z-]+)"', row)
         expected = [verdict_of(one(claims, claim, model)).replace(" ", "-") for model in ("all", *MODELS)]

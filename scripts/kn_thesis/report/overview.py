@@ -16,7 +16,8 @@ RULE = (
     "Each claim has parts that must all hold, and each part a bound that was set beforehand (resources/claims.yaml). "
     "<em>Supported</em>: chance alone would put its weakest part on the claim's side of the bound in less than 5 % of "
     "studies, after Holm's correction over the claims. <em>Not supported</em>: the same of the other side, in a part. "
-    "<em>Undecided</em>: neither. Models are combined under random effects, and no single model may say the opposite."
+    "<em>Undecided</em>: neither. Models are combined under random effects, and no single model may say the opposite. "
+    'Every part of every claim: <a href="tables/claim_parts.csv" download>claim_parts.csv</a>.'
 )
 
 

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from kn_thesis.report.claims.words import OVER_MODELS, chip, effect, published, say, verdict_of, who
-from kn_thesis.report.show import figure_html
+from kn_thesis.report.show import figure_html, table_html
 
 if TYPE_CHECKING:
     from IPython.display import HTML
 
-FILES = ("claims", "claim_parts")
 WENT = {"yes": "holds", "no": "fails", "open": "open"}
 
 
@@ -27,27 +26,27 @@ def verdict_table(claims: pd.DataFrame, models: Sequence[str]) -> str:
     """The table of the first page, in HTML: a row per claim; verdict over models and in each of `models`, the effect
     of the part that the claim shows with its interval, the published value.
     """
-    heads = ["claim", "over models", *models, "measured, over models", "published"]
     rows = []
     for number, part in leading(claims).groupby("claim", sort=False):
         known = part.set_index("model", drop=False)
         over = known.loc[OVER_MODELS]
-        chips = [chip(verdict_of(known.loc[name])) if name in known.index else "" for name in (OVER_MODELS, *models)]
-        measured = f"{effect(over)}<small>{html.escape(str(over['measure']))}</small>" if effect(over) else ""
-        said = html.escape(published(over)) + (f"<small>{html.escape(_place(over))}</small>" if _place(over) else "")
-        first = f'<a href="#claim-{number}">{number}. {html.escape(over["says"])}</a>'
-        cells = [f'<th scope="row">{first}</th>', *(f"<td>{cell}</td>" for cell in [*chips, measured, said])]
-        rows.append(f"<tr>{''.join(cells)}</tr>")
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in heads)
-    caption = "Verdicts over models and in one model of each family; below each number what was measured, and where."
-    files = " ".join(f'<a class="csv" href="tables/{name}.csv" download>{name}.csv</a>' for name in FILES)
-    return (
-        '<figure class="table claims" id="table-claims"><figcaption id="claims-caption">'
-        f'<span class="caption">{caption}</span><span class="tools">{files}</span></figcaption>'
-        '<div class="scroll" tabindex="0" role="region" aria-labelledby="claims-caption">'
-        f'<table aria-labelledby="claims-caption"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
-        "</div></figure>"
+        names = {"over models": OVER_MODELS} | {name: name for name in models if name in known.index}
+        row = {"claim": f'<a href="#claim-{number}">{number}. {html.escape(over["says"])}</a>'}
+        row |= {name: chip(verdict_of(known.loc[model])) for name, model in names.items()}
+        row["measured, over models"] = _above(effect(over), over["measure"])
+        row["published"] = _above(published(over), over["place"])
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    caption = (
+        "Verdicts over models and in one model of each family. Below each number stands what was measured, or where it "
+        "was published. The file has every model and every variant of a method."
     )
+    return table_html(table, "claims", caption, markup=list(table.columns))
+
+
+def _above(value: str, words: object) -> str:
+    """A value with words on it below; nothing without a value."""
+    return f"{html.escape(value)} <small>{'' if pd.isna(words) else html.escape(str(words))}</small>" if value else ""
 
 
 def claim_section(
@@ -124,7 +123,3 @@ def _verdict_line(row: pd.Series, parts: pd.DataFrame) -> str:
 def _alt(rows: pd.DataFrame) -> str:
     """The picture's contents for those who cannot see it."""
     return "; ".join(f"{who(row)}: {effect(row) or 'no estimate'}, {verdict_of(row)}" for _, row in rows.iterrows())
-
-
-def _place(row: pd.Series) -> str:
-    return "" if pd.isna(row["place"]) or not published(row) else str(row["place"])
