@@ -17,7 +17,8 @@ with logged(snakemake.log[0]):
     files = {Path(path).stem: path for path in snakemake.input.tables}
     tables = {name: read_words(files[name]) for name in READ}
     body = overview(chapters, tables, figures, snakemake.params.study, list(snakemake.params.shown))
-    html = page(Path(snakemake.input.template), pages, "index", snakemake.params.study["study"], body)
+    sizes = {f"{name}.csv": Path(file).stat().st_size for name, file in files.items()}
+    html = page(Path(snakemake.input.template), pages, "index", snakemake.params.study["study"], body, sizes)
     folder = Path(snakemake.output.tables)
     folder.mkdir(parents=True, exist_ok=True)
     for name, file in files.items():

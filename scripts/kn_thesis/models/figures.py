@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from kn_thesis.report.style import FAMILY_COLOURS
+from kn_thesis.report.style import FAMILY_COLOURS, panels
 
 BLANK = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
 OFFSETS = {"trained": -0.17, "held_out": 0.17}  # both splits of a relation in one line, seen paraphrases above
@@ -18,30 +18,28 @@ def plot_accuracy(summary: pd.DataFrame) -> Figure:
     """Accuracy with its interval, a panel per model and a line per task; `summary` is the table models.csv.
 
     Filled dots are pairs and paraphrases that were kept out of training, hollow ones paraphrases seen in it; a grey
-    tick is the accuracy demanded. Where a model cannot take a task the line says so.
+    tick is the accuracy demanded. Where a model is not asked a task the line says so.
     """
     models = list(dict.fromkeys(summary["model"]))
     tasks = list(dict.fromkeys(summary.sort_values("kind", kind="stable")["task"]))
     rows = {task: number for number, task in enumerate(tasks)}
     lowest = min(float(summary["low"].min()), 0.45)
-    figure, axes = plt.subplots(
-        1, len(models), figsize=(4 + 2.8 * len(models), 1.7 + 0.3 * len(tasks)), sharey=True, sharex=True, squeeze=False
-    )
-    for axis, model in zip(axes[0], models, strict=True):
+    figure, axes = panels(len(models), 2.8, 1.7 + 0.3 * len(tasks), 4)
+    for axis, model in zip(axes, models, strict=True):
         table = summary[summary["model"] == model]
         for _, row in table.iterrows():
             both = (table["task"] == row["task"]).sum() > 1
             _dot(axis, row, rows[row["task"]] + (OFFSETS.get(row["split"], 0.0) if both else 0.0))
         for task in [task for task in tasks if task not in set(table["task"])]:
-            axis.text(
-                lowest, rows[task], "not for this kind of model", va="center", fontsize=8, color="#777777", bbox=BLANK
-            )
+            axis.text(lowest, rows[task], "not asked", va="center", fontsize=8, color="#777777", bbox=BLANK)
         axis.set_title(f"{model} ({table['family'].iloc[0]})" if model != table["family"].iloc[0] else model)
         axis.set_xlabel("accuracy")
         axis.set_xlim(lowest - 0.03, 1.03)
         axis.axhline((summary.drop_duplicates("task")["kind"] == "paradigm").sum() - 0.5, color="#bbbbbb", linewidth=1)
-    axes[0][0].set_yticks(range(len(tasks)), tasks, fontsize=9)
-    axes[0][0].set_ylim(len(tasks) - 0.4, -0.6)
+    axes[0].set_yticks(range(len(tasks)), tasks)
+    for axis in axes:
+        axis.tick_params(axis="y", labelsize=9)
+    axes[0].set_ylim(len(tasks) - 0.4, -0.6)
     figure.legend(handles=_legend(summary), loc="outside lower center", ncols=3, frameon=False, fontsize=10)
     return figure
 

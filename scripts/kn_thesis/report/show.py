@@ -38,9 +38,11 @@ def figure_html(path: str | Path, alt: str, caption: str) -> str:
     file = Path(path)
     data = base64.b64encode(file.read_bytes()).decode()
     anchor = f"figure-{html.escape(file.stem)}"
+    width = _natural_width(file)
+    natural = f' style="--natural: {width}px"' if width else ""
     return (
-        f'<figure class="picture" id="{anchor}"><img alt="{html.escape(alt)}" '
-        f'src="data:{MEDIA_TYPES[file.suffix]};base64,{data}">'
+        f'<figure class="picture" id="{anchor}"><div class="pane"{natural}><img alt="{html.escape(alt)}" '
+        f'src="data:{MEDIA_TYPES[file.suffix]};base64,{data}"></div>'
         f'<figcaption><span class="caption">{html.escape(caption)}</span>{_tools("", anchor, "figure")}</figcaption>'
         "</figure>"
     )
@@ -98,6 +100,13 @@ def table_html(
         f'<table aria-labelledby="{anchor}-caption"><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>'
         "</figure>"
     )
+
+
+def _natural_width(file: Path) -> int:
+    """Width in CSS pixels at which an SVG's text has the size it was drawn for; 0 where that is not known."""
+    head = file.read_text(encoding="utf-8", errors="ignore")[:2000] if file.suffix == ".svg" else ""
+    found = re.search(r'<svg\b[^>]*\bwidth="([\d.]+)pt"', head)
+    return round(float(found[1]) * 4 / 3) if found else 0
 
 
 def _tools(inner: str, anchor: str, kind: str) -> str:

@@ -8,6 +8,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
@@ -33,6 +34,24 @@ def use_style() -> None:
             "axes.titlelocation": "left",
         }
     )
+
+
+def panels(count: int, width: float, height: float, margin: float, most: int = 3) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels that share both axes, at most `most` in a row, and the panels in reading order.
+
+    width and height of a panel, and the margin for the labels at the left, are in inches.
+    """
+    across = min(most, max(1, count))
+    rows = -(-max(1, count) // across)
+    figure, axes = plt.subplots(
+        rows, across, figsize=(margin + width * across, height * rows), sharex=True, sharey=True, squeeze=False
+    )
+    flat = list(axes.flat)
+    for axis in flat[count:]:
+        axis.set_visible(False)
+    for axis in flat[max(0, count - across) : count]:  # the lowest of its column has the numbers
+        axis.tick_params(labelbottom=True)
+    return figure, flat[:count]
 
 
 def save_figure(figure: Figure, svg: str | Path, png: str | Path) -> None:
