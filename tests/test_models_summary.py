@@ -126,7 +126,7 @@ def test_figure_is_written_twice_the_same(tmp_path: Path) -> None:
         "determiner_noun_agreement_1",
         "P36",
         "other (llama)",
-        "not for this kind of model",
+        "not asked",
         "seen in training",
     ):
         assert text in drawn

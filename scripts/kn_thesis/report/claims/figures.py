@@ -76,7 +76,8 @@ def _panel(axis: Axes, rows: pd.DataFrame) -> None:
     axis.tick_params(axis="x", labelsize=9)
     axis.grid(axis="y", visible=False)
     says = "\n".join(textwrap.wrap(f"{first['says']}, claimed {bound(first)}", 66))
-    axis.set_title(says[0].upper() + says[1:], fontsize=9.5, fontweight="normal", linespacing=1.3)
+    says = says[0].upper() + says[1:] if says[0].isascii() else says  # a capital τ would read as T
+    axis.set_title(says, fontsize=9.5, fontweight="normal", linespacing=1.3)
 
 
 def plot_claims(claims: pd.DataFrame, models: list[str]) -> Figure:
