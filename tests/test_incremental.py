@@ -138,6 +138,22 @@ def test_tests_of_criteria_edit_nothing_anew(study: Path, change: Callable[[Path
     assert jobs["summarise_editing"] == 1 and set(jobs) <= AFTER_EDITS
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda study: edit(study / "resources/claims.yaml", "level: 0.05 #", "level: 0.01 #"),
+        lambda study: add_code(study, "report/claims/estimates.py"),
+    ],
+    ids=["rule", "code"],
+)
+def test_another_rule_for_verdicts_judges_anew_and_measures_nothing(
+    study: Path, change: Callable[[Path], None]
+) -> None:
+    change(study)
+    # Four chapters have claims; the others' pages stay.
+    assert planned_jobs(study) == {"judge_claims": 1, "plot_claims": 1, "render_chapter": 4} | dict.fromkeys(LAST, 1)
+
+
 def test_tasks_that_share_a_job_are_done_anew_together(study: Path) -> None:
     edit(study / SMOKE, "  attributed: 20\n", "  attributed: 20\n  per_job: 2\n")
     jobs = planned_jobs(study)
