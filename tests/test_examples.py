@@ -23,6 +23,18 @@ ADDITIONS = {
     "Add an editor": "editor/editors.yaml",
 }
 
+PARADIGM, RELATION = "quantifier_noun_agreement", "country_language"
+AGREEMENT = "distractor_agreement_relational_noun"  # of it even the smoke study's models know something
+# What is added one after the other, and files of the results that only the affected rules can make.
+RUNS = [
+    (["Add an editor"], [f"editing/gpt2/noise/{AGREEMENT}.questions.parquet"]),
+    (
+        ["Add a paradigm", "Add a relation"],
+        [*(f"localization/gpt2/{task}.neurons.parquet" for task in (PARADIGM, RELATION))]
+        + [f"prompts/bert/{PARADIGM}.parquet"],
+    ),
+]
+
 
 @pytest.mark.parametrize(("heading", "file"), ADDITIONS.items())
 def test_the_readme_shows_the_lines_that_are_added(heading: str, file: str) -> None:
@@ -62,51 +74,49 @@ def larger(finished_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     (steps,) = blocks("sh", "Add an editor")
     succeeds(study, steps)
     content = yaml.safe_load((study / SMOKE).read_text())
-    for heading in ADDITIONS:
-        content = added(content, yaml.safe_load(blocks("yaml", heading)[0]))
-    content["tasks"]["attributed"] = 8  # of each task's prompts: this is about whether it runs
-    (study / "study.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    wanted = [f"localization/gpt2/{task}.neurons.parquet" for task in (PARADIGM, RELATION)]
-    wanted += [f"prompts/bert/{PARADIGM}.parquet", "editing/gpt2/noise/P36.questions.parquet"]
-    targets = " ".join(f"results/{path}" for path in wanted)
-    # What is there is up to date, whatever has changed around it: the affected rules alone run.
-    succeeds(study, f"snakemake --cores 2 --rerun-triggers mtime --configfile study.yaml -- {targets}")
+    for headings, wanted in RUNS:
+        for heading in headings:
+            content = added(content, yaml.safe_load(blocks("yaml", heading)[0]))
+        (study / "study.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+        targets = " ".join(f"results/{path}" for path in wanted)
+        succeeds(study, f"snakemake --cores 2 --configfile study.yaml -- {targets}")
     return study
-
-
-PARADIGM, RELATION = "quantifier_noun_agreement", "country_language"
 
 
 def test_a_paradigm_of_one_s_own_is_asked_and_localized(larger: Path) -> None:
     given = [json.loads(line) for line in (EXAMPLES / f"paradigm/{PARADIGM}.jsonl").read_text().splitlines()]
     asked = pd.read_parquet(larger / f"results/prompts/gpt2/{PARADIGM}.parquet")
-    words = dict(zip(asked["text"], asked["target"], strict=True))
-    for pair in given:
-        gap = f"{pair['sentence_good'].rsplit(' ', 1)[0]} ___"
-        assert words[gap] == pair["sentence_good"].rstrip(".").split()[-1]
-    assert set(asked["number"]) == {"singular", "plural"} and set(asked["noun"]) == {pair["noun"] for pair in given}
-    assert set(asked["cue"]) == {pair["cue"] for pair in given}
+    counts = pd.read_csv(larger / f"results/prompts/gpt2/{PARADIGM}.counts.csv")
+    assert counts["count"].sum() == len(given) == 16 and len(asked) >= 4  # the others' words have tokens in common
+    for row in asked.to_dict("records"):
+        pair = given[int(row["prompt"].removeprefix(f"{PARADIGM}/"))]
+        filled = [row["text"].replace("___", row[word]) + "." for word in ("target", "foil")]
+        assert filled == [pair["sentence_good"], pair["sentence_bad"]]
+        assert (row["number"], row["noun"], row["cue"]) == (pair["target_number"], pair["noun"], pair["cue"])
     masked = pd.read_parquet(larger / f"results/prompts/bert/{PARADIGM}.parquet")
-    assert masked["text"].str.endswith("___.").all() and len(masked)
+    assert masked["text"].str.endswith("___.").all() and len(masked) >= 4
     assert pq.read_metadata(larger / f"results/localization/gpt2/{PARADIGM}.neurons.parquet").num_rows
 
 
 def test_a_relation_of_one_s_own_is_asked_and_localized(larger: Path) -> None:
     facts = [json.loads(line) for line in (EXAMPLES / f"relation/{RELATION}.facts.jsonl").read_text().splitlines()]
     asked = pd.read_parquet(larger / f"results/prompts/gpt2/{RELATION}.parquet")
-    assert set(zip(asked["subject"], asked["target"], strict=True)) <= {(f["sub_label"], f["obj_label"]) for f in facts}
-    assert set(asked["group"]) == {fact["uuid"] for fact in facts}
-    assert (asked["text"] == "People from France speak ___").sum() == 1
-    assert not asked["pattern"].str.startswith("[Y]").any()  # a causal model cannot be asked it
+    stated = {(fact["uuid"], fact["sub_label"], fact["obj_label"]) for fact in facts}
+    assert len(asked) and set(zip(asked["group"], asked["subject"], asked["target"], strict=True)) <= stated
+    assert set(asked["pattern"]) == {  # the fourth begins with its object: a causal model cannot be asked it
+        "People from [X] speak [Y].",
+        "In [X], people speak [Y].",
+        "The language of [X] is [Y].",
+    }
     assert pq.read_metadata(larger / f"results/localization/gpt2/{RELATION}.neurons.parquet").num_rows
 
 
 def test_an_editor_of_one_s_own_edits_in_the_workflow(larger: Path) -> None:
-    edits = pd.read_parquet(larger / "results/editing/gpt2/noise/P36.edits.parquet")
+    edits = pd.read_parquet(larger / f"results/editing/gpt2/noise/{AGREEMENT}.edits.parquet")
     done = edits[edits["status"] == "edited"]
     assert len(done) and set(done["layers"]) == {"1"}
     assert (done["update_norm"] / done["weight_norm"]).sub(0.1).abs().max() < 1e-5
-    questions = pd.read_parquet(larger / "results/editing/gpt2/noise/P36.questions.parquet")
+    questions = pd.read_parquet(larger / f"results/editing/gpt2/noise/{AGREEMENT}.questions.parquet")
     assert (questions["p_before"] != questions["p_after"]).any()
 
 
@@ -128,10 +138,10 @@ def test_an_editor_of_one_s_own_edits_in_the_library(larger: Path) -> None:
     assert found.splitlines()[-1] == "(1,) 2"
 
 
-def test_all_that_depends_on_the_additions_would_follow(larger: Path) -> None:
-    jobs = planned_jobs(larger, "--rerun-triggers", "mtime", configfile="study.yaml")
-    assert {"suppress_neurons", "trace_prompts", "edit_tasks", "build_report"} <= set(jobs)
-    assert not {"train_model", "make_world"} & set(jobs)
+def test_the_rest_of_the_study_follows_and_nothing_is_trained_anew(larger: Path) -> None:
+    jobs = planned_jobs(larger, configfile="study.yaml")
+    assert {"make_prompts", "suppress_neurons", "trace_prompts", "edit_tasks", "build_report"} <= set(jobs)
+    assert not {"train_model", "make_world", "collect_covariance"} & set(jobs)
 
 
 def test_a_family_of_one_s_own_is_taken_apart_rightly(tmp_path: Path) -> None:

@@ -36,4 +36,6 @@ class OwnTasks(Strict):
     """Tasks of one's own; the study asks those that `tasks.paradigms` and `tasks.relations` name."""
 
     paradigms: dict[TaskName, OwnParadigm] = Field(default_factory=dict, description="name: file of pairs")
-    relations: dict[TaskName, OwnRelation] = Field(default_factory=dict, description="name: files of patterns and facts")
+    relations: dict[TaskName, OwnRelation] = Field(
+        default_factory=dict, description="name: files of patterns and facts"
+    )
