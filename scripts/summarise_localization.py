@@ -5,7 +5,8 @@ import yaml
 
 from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
-from kn_thesis.localization.layers import layer_table
+from kn_thesis.localization.layers import layer_table, layers_by_task
+from kn_thesis.localization.likeness import number_neurons
 from kn_thesis.localization.published import with_published
 
 with logged(snakemake.log[0]):
@@ -19,5 +20,10 @@ with logged(snakemake.log[0]):
     neurons = pd.concat([rows for rows in found if len(rows)] or found[:1], ignore_index=True)
     kinds = dict(zip(table["task"], table["kind"], strict=True))
     depths = dict(zip(table["model"], table["layers"], strict=True))
-    with whole_file(snakemake.output.layers) as path:
-        layer_table(neurons, kinds, depths).to_csv(path, index=False, float_format="%.6g")
+    for output, rows in (
+        (snakemake.output.layers, layer_table(neurons, kinds, depths)),
+        (snakemake.output.layers_by_task, layers_by_task(neurons, kinds, depths)),
+        (snakemake.output.number_neurons, number_neurons(neurons)),
+    ):
+        with whole_file(output) as path:
+            rows.to_csv(path, index=False, float_format="%.6g")

@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 
 from kn_thesis.tracing.findings import (
-    first_page_sentence,
     peak_table,
     prompts_table,
     say_claim,
@@ -117,19 +116,6 @@ def test_sites_in_words() -> None:
         "**gpt2**: Facts: two sites in 0 of 2 relations (early contrast above 0 in 2 and below 0 in 0; late contrast "
         f"above 0 in 0 and below 0 in 2). Syntax: nothing could be tested ({ONE_TOKEN} (1)).",
     ]
-
-
-def test_the_first_page_has_one_sentence() -> None:
-    table = sites_by_hand()
-    assert first_page_sentence(table) == (
-        "An early site of MLPs and a late site of attention can be told apart in causal traces of 1 of 4 relations and "
-        "1 of 1 paradigm (2 models, each task counted in each of them)."
-    )
-    one = table[(table["model"] == "gpt2")]
-    assert first_page_sentence(one).endswith("causal traces of 0 of 2 relations (1 model).")
-    assert first_page_sentence(one.assign(two_sites=True)).endswith("of 2 of 2 relations (1 model).")
-    nothing = "No causal trace could be tested for an early and a late site."
-    assert first_page_sentence(table[table["note"] == ONE_TOKEN]) == nothing
 
 
 def comparison_by_hand(p: float = 0.01, level: float = 0.05) -> pd.DataFrame:
@@ -245,8 +231,6 @@ def test_nothing_was_traced() -> None:
     assert say_sites(sites) == say_comparison(tables["comparison"]) == say_peaks(peak_table(tables["roles"])) == []
     assert say_traced(tables["skipped"]) == ["Nothing was traced."]
     assert skipped_by_task(tables["skipped"]).empty and prompts_table(tables["examples"]).empty
-    assert first_page_sentence(tables["tracing"]).startswith("No causal trace could be tested")
-    assert first_page_sentence(pd.DataFrame()) == first_page_sentence(tables["tracing"])
 
 
 def test_figures_and_sentences_need_few_libraries() -> None:

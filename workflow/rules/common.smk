@@ -126,11 +126,11 @@ def per_task(pattern, models=None):
     return [pattern.format(model=model, task=task) for model in models or STUDY.models for task in tasks_of(model)]
 
 
-def figure(name, chapter, prefix=""):
-    """Both forms of a figure; the SVG stands in Snakemake's own report, too, with its caption."""
+def figure(name, chapter, prefix="", caption=None):
+    """Both forms of a figure; the SVG stands in Snakemake's own report, too, with its caption (that of its own name)."""
     path = f"results/figures/{name}"
     return {
-        f"{prefix}svg": report(f"{path}.svg", caption=f"../report/{name}.rst", category=chapter),
+        f"{prefix}svg": report(f"{path}.svg", caption=f"../report/{caption or name}.rst", category=chapter),
         f"{prefix}png": f"{path}.png",
     }
 

@@ -64,6 +64,8 @@ rule summarise_localization:
     output:
         table="results/tables/localization.csv",
         layers="results/tables/layers.csv",
+        layers_by_task="results/tables/layers_by_task.csv",
+        number_neurons="results/tables/number_neurons.csv",
     log:
         "results/logs/summarise_localization.log",
     benchmark:

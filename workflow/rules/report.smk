@@ -90,6 +90,66 @@ CHAPTER_INPUTS = {
     },
 }
 
+CLAIM_TABLES = {
+    "claims_table": "results/tables/claims.csv",
+    "claim_parts_table": "results/tables/claim_parts.csv",
+}
+for chapter in ("localization", "suppression", "tracing", "editing"):
+    CHAPTER_INPUTS[chapter] |= CLAIM_TABLES
+
+CLAIMS = load_configfile(str(ROOT / "resources/claims.yaml")).get("claims", [])
+JUDGED = sorted({table for claim in CLAIMS for table in claim.get("reads", [])})
+NUMBERS = [claim.get("number") for claim in CLAIMS]
+
+
+rule judge_claims:
+    """The verdict on each claim, per model and over models, by a rule that was fixed before the run."""
+    input:
+        **{table: f"results/tables/{table}.csv" for table in JUDGED},
+        rules=own("resources/claims.yaml"),
+        published=own("resources/published.yaml"),
+    output:
+        claims="results/tables/claims.csv",
+        parts="results/tables/claim_parts.csv",
+    log:
+        "results/logs/judge_claims.log",
+    benchmark:
+        "results/benchmarks/judge_claims.tsv"
+    conda:
+        "../../envs/statistics.yaml"
+    params:
+        code=code("judge_claims"),
+        tables=JUDGED,
+        families={name: model.family for name, model in STUDY.models.items()},
+        together=FIRST_OF_FAMILY,
+    script:
+        "../../scripts/judge_claims.py"
+
+
+rule plot_claims:
+    input:
+        claims="results/tables/claims.csv",
+        parts="results/tables/claim_parts.csv",
+    output:
+        **figure("claims", "claims", "all_"),
+        **{
+            form: path
+            for number in NUMBERS
+            for form, path in figure(f"claim_{number}", "claims", f"claim_{number}_", "claim").items()
+        },
+    log:
+        "results/logs/plot_claims.log",
+    benchmark:
+        "results/benchmarks/plot_claims.tsv"
+    conda:
+        "../../envs/statistics.yaml"
+    params:
+        code=code("plot_claims"),
+        numbers=NUMBERS,
+        shown=FIRST_OF_FAMILY,
+    script:
+        "../../scripts/plot_claims.py"
+
 
 rule render_chapter:
     """Run a chapter's notebook on its tables and make a page of it."""
@@ -148,12 +208,11 @@ rule build_report:
         editing_completions="results/tables/editing_completions.csv",
         corpora="results/tables/corpora.csv",
         examples="results/tables/examples.csv",
-        models_figure="results/figures/models.svg",
-        layers_figure="results/figures/neurons_per_layer.svg",
-        words_figure="results/figures/suppression_words.svg",
-        sites_figure="results/figures/tracing_sites.svg",
-        criteria_figure="results/figures/editing_criteria.svg",
-        corpora_figure="results/figures/corpora.svg",
+        claims="results/tables/claims.csv",
+        claim_parts="results/tables/claim_parts.csv",
+        layers_by_task="results/tables/layers_by_task.csv",
+        number_neurons="results/tables/number_neurons.csv",
+        figures=[f"results/figures/claim_{number}.svg" for number in NUMBERS],
         template=own("workflow/report/page.html.j2"),
     output:
         index="results/report/index.html",
@@ -167,6 +226,8 @@ rule build_report:
     params:
         code=code("build_report"),
         chapters=CHAPTERS,
+        numbers=NUMBERS,
+        shown=FIRST_OF_FAMILY,
         study=STUDY.model_dump(mode="json"),
     script:
         "../../scripts/build_report.py"

@@ -1,4 +1,4 @@
-"""What the tables of edits say of the paper's claims, in sentences: whichever way it went."""
+"""What the tables of edits say, in sentences: whichever way it went. Verdicts on the claims are the report's."""
 
 from __future__ import annotations
 
@@ -6,64 +6,30 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from kn_thesis.editing.expected import AGREES, CLAIMS, CONTRADICTS, NOT_ASKED, OPEN, Claim, judged, verdict
 from kn_thesis.editing.names import AGREEMENT_CRITERIA, EDITED
-from kn_thesis.editing.rows import POOLED, chosen, editors_of, models_of, of, true, without_one_way
+from kn_thesis.editing.rows import POOLED, chosen, editors_of, models_of, of, true
 from kn_thesis.editing.words import criterion_words, editor_words, listed, method_of, within
 from kn_thesis.tracing.names import KIND_WORDS
 
-VERDICTS = {AGREES: "agrees in", CONTRADICTS: "contradicts in", OPEN: "open in", NOT_ASKED: "nothing to judge by in"}
-FIRST_PAGE = ("reliability", "generality", "symmetry_new", "synonymy")
 # Of the comparisons, those that the paper is about: the first criterion met without the second.
 TOLD_PAIRS = tuple(
-    (first, second) for first in FIRST_PAGE[:2] for second in ("symmetry_new", "symmetry_old", "synonymy")
+    (first, second)
+    for first in ("reliability", "generality")
+    for second in ("symmetry_new", "symmetry_old", "synonymy")
 )
 
 
-def say_criteria(editing: pd.DataFrame) -> list[str]:
-    """Claims 8 to 10, a line per model and claim, and what becomes of other subjects: from editing.csv.
-
-    Every editor of a claim's method is judged.
-    """
+def say_kept(editing: pd.DataFrame) -> list[str]:
+    """What becomes of other subjects, a line per model: shares that keep the answer that the model knew."""
     lines = []
     for model in models_of(chosen(editing, kind="relation")):
-        claims = [claim for claim in CLAIMS if claim.kind == "relation"]
-        lines += [line for claim in claims if (line := _claim_line(editing, model, claim))]
         kept = chosen(editing, model=model, kind="relation", task=POOLED, criterion="locality")
         known = kept[kept["share_known"].notna()] if len(kept) else kept
         if len(known):
-            said = [f"{editor_words(name)} {_share(known, name):.0%}" for name in editors_of(known)]
+            shares = (chosen(known, editor=name)["share_known"].iloc[0] for name in editors_of(known))
+            said = [f"{editor_words(name)} {share:.0%}" for name, share in zip(editors_of(known), shares, strict=True)]
             lines.append(f"**{model}**, other subjects keep the answer that the model knew: {listed(said)}.")
     return lines
-
-
-def say_agreement(editing: pd.DataFrame) -> list[str]:
-    """Claim 11, a line per model: the poster's four rows, and another verb; from editing.csv."""
-    models = models_of(chosen(editing, kind="paradigm"))
-    claims = [claim for claim in CLAIMS if claim.kind == "paradigm"]
-    return [line for model in models for claim in claims if (line := _claim_line(editing, model, claim))]
-
-
-def _claim_line(editing: pd.DataFrame, model: str, claim: Claim) -> str:
-    """What a model's intervals say of a claim, editor by editor; empty when no editor of its method was asked."""
-    rows = chosen(editing, model=model, kind=claim.kind, task=POOLED)
-    editors = editors_of(rows, claim.method)
-    if not editors:
-        return ""
-    said = "; ".join(f"{editor_words(name)} – {_judgement(chosen(rows, editor=name), claim)}" for name in editors)
-    return f"**{model}**, claim {claim.number} ({claim.says}): {said}."
-
-
-def _judgement(rows: pd.DataFrame, claim: Claim) -> str:
-    """In which criteria one editor's edits agree with a claim or contradict it; an interval where that is open."""
-    found: dict[str, list[str]] = {name: [] for name in VERDICTS}
-    for criterion, most in claim.most.items():
-        part = chosen(rows, criterion=criterion)
-        share, low, high = judged(part.iloc[0]) if len(part) else (float("nan"),) * 3
-        went = verdict(share, low, high, most)
-        number = within(share, low, high) if went == OPEN else f"{share:.0%}"
-        found[went].append(criterion_words(criterion) + (f" {number}" if went != NOT_ASKED else ""))
-    return ", ".join(f"{VERDICTS[name]} {listed(parts)}" for name, parts in found.items() if parts)
 
 
 def say_reach(editing: pd.DataFrame) -> list[str]:
@@ -103,11 +69,6 @@ def _reach(variant: pd.DataFrame, plain: pd.DataFrame) -> str:
     reliable = [_cell(rows, "reliability").split(" ")[0] for rows in (variant, plain)]
     of = f"; the edited prompt {' against '.join(reliable)}" if all(reliable) else ""
     return f"{names[0]} {went} (another subject {shares}{of})"
-
-
-def _share(rows: pd.DataFrame, editor: str) -> float:
-    """The share that counts of an editor's one row."""
-    return judged(chosen(rows, editor=editor).iloc[0])[0]
 
 
 def poster_table(editing: pd.DataFrame) -> pd.DataFrame:
@@ -226,28 +187,3 @@ def _fluency(row: pd.Series) -> str:
         f"{editor_words(row['editor'])} takes the entropy from {row['entropy_before']:.2f} to "
         f"{row['entropy_after']:.2f} bits (change {interval}{test}{size})"
     )
-
-
-def first_page_sentence(editing: pd.DataFrame, directions: pd.DataFrame) -> str:
-    """One sentence for the report's first page: what ROME and its variants reach, model by model.
-
-    From editing.csv and editing_directions.csv; models that read one direction only are not in it.
-    """
-    rows = chosen(without_one_way(editing, directions), kind="relation", task=POOLED)
-    said = []
-    for model in models_of(rows):
-        part = chosen(rows, model=model)
-        shares = [f"{editor_words(name)} {_shares(chosen(part, editor=name))}" for name in editors_of(part, "rome")]
-        said += [f"{model}: {', '.join(shares)}"] if shares else []
-    if not said:
-        return "No fact was edited with ROME."
-    criteria, text = " / ".join(criterion_words(name) for name in FIRST_PAGE), "; ".join(said)
-    dash = ", –: not asked" if "–" in text else ""
-    return f"Edits of facts that show {criteria} (in percent{dash}): {text}."
-
-
-def _shares(rows: pd.DataFrame) -> str:
-    """Whole percents of the criteria of the first page, such as "68 / 57 / 0 / 16"; a dash where one was not asked."""
-    cells = (chosen(rows, criterion=criterion) for criterion in FIRST_PAGE)
-    shares = (float(cell["share"].iloc[0]) if len(cell) else float("nan") for cell in cells)
-    return " / ".join("–" if pd.isna(share) else f"{100 * share:.0f}" for share in shares)

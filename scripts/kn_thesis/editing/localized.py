@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kn_thesis.editing.expected import HALF
 from kn_thesis.editing.rows import POOLED, chosen, editors_of, models_of, of, peak, true
 from kn_thesis.editing.words import criterion_words, editor_words, listed, span, within
 from kn_thesis.tracing.names import RESTORED_WORDS
 
 PEAKS = {"mlp": "trace_mlp", "hidden": "trace_hidden"}  # what was restored, and its column in editing_layers.csv
 SYMMETRIES = ("symmetry_new", "symmetry_old")
+HALF = 0.5  # above it most edits meet a criterion, below it few
 FEWEST_FACTS = 10  # that a task needs for a panel and a sentence: of fewer, an interval tells next to nothing
 
 

@@ -34,3 +34,19 @@ def overlap(table: pd.DataFrame) -> pd.Series:
     shares = table.pivot(index=["model", "layer"], columns="kind", values="share")
     smaller = shares.min(axis=1, skipna=False)
     return smaller.groupby(level="model", sort=False).agg(lambda part: part.sum(skipna=False))
+
+
+def layers_by_task(neurons: pd.DataFrame, kinds: Mapping[str, str], layers: Mapping[str, int]) -> pd.DataFrame:
+    """The same task by task: model, task, kind, layer, neurons, share (nan in a task without any).
+
+    The rows of `neurons` say which tasks a model has; a task none of whose groups has a neuron has none there.
+    """
+    frames = []
+    for (model, task), part in neurons.groupby(["model", "task"], sort=False):
+        here = part.loc[part["selected"].astype(bool), "layer"].astype(int)
+        counts = np.bincount(here, minlength=layers[model])
+        share = counts / counts.sum() if counts.sum() else np.full(len(counts), np.nan)
+        rows = {"model": model, "task": task, "kind": kinds[task], "layer": range(len(counts)), "neurons": counts}
+        frames.append(pd.DataFrame(rows | {"share": share}))
+    columns = ["model", "task", "kind", "layer", "neurons", "share"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)

@@ -59,11 +59,11 @@ def localization_statistics(
 ) -> dict[str, float]:
     """The measures of one task from the attribution of its prompts and the group of each (groups in order).
 
-    Keys: layers, prompts, groups; KN, tau, R2_1, each also with _low and _high (percentile bootstrap over groups);
-    KN_shuffled, which is |KN| when the prompts are dealt out at random to groups of the same sizes (mean of 10 deals):
-    what sharing without regard to the group gives; residual_mean, residual_max (absolute, over prompts and layers, as
-    probabilities) and residual_relative
-    (mean absolute residual / mean P(w̄)). nan where a measure does not exist, as R²₁ of one prompt.
+    Keys: layers, neurons (all of the model's MLPs), prompts, groups; KN, tau, R2_1, each also with _low and _high
+    (percentile bootstrap over groups); KN_shuffled, which is |KN| when the prompts are dealt out at random to groups of
+    the same sizes (mean of 10 deals): what sharing without regard to the group gives; residual_mean, residual_max
+    (absolute, over prompts and layers, as probabilities) and residual_relative (mean absolute residual / mean P(w̄)).
+    nan where a measure does not exist, as R²₁ of one prompt.
     """
     names = np.asarray([str(group) for group in groups], dtype=object)
     random = np.random.default_rng(seed)
@@ -73,7 +73,8 @@ def localization_statistics(
     place = {group.group: number for number, group in enumerate(found)}
     member = np.array([place[name] for name in names], dtype=int)
     pairs, counted = cosine_gram(attribution.scores)
-    row: dict[str, float] = {"layers": attribution.scores.shape[1], "prompts": len(names), "groups": len(found)}
+    _, depth, width = attribution.scores.shape
+    row: dict[str, float] = {"layers": depth, "neurons": depth * width, "prompts": len(names), "groups": len(found)}
     if not found:
         nothing = [*(f"{m}{end}" for m in MEASURES for end in ("", "_low", "_high")), "KN_shuffled"]
         return row | dict.fromkeys([*nothing, "residual_mean", "residual_max", "residual_relative"], float("nan"))

@@ -1,92 +1,108 @@
-"""The first page: what was run, what came out, where to read on."""
+"""The first page: what was run, what became of each claim, where to read on."""
 
 from __future__ import annotations
 
-import contextlib
 import html
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import pandas as pd
 
-from kn_thesis.editing import findings as editing
+from kn_thesis.report.claims.page import claim_section, leading, verdict_table
+from kn_thesis.report.claims.words import OVER_MODELS, verdict_of
 from kn_thesis.report.pages import Chapter
-from kn_thesis.report.show import figure_html, table_html
-from kn_thesis.suppression.findings import say_accuracy, say_significance
-from kn_thesis.tracing.findings import first_page_sentence
 
-PACKAGES = ("snakemake", "torch", "transformers", "datasets", "tokenizers", "pandas", "numpy", "scipy", "statsmodels")
+RULE = (
+    "Each claim has parts that must all hold, and each part a bound that was set beforehand (resources/claims.yaml). "
+    "<em>Supported</em>: chance alone would put its weakest part on the claim's side of the bound in less than 5 % of "
+    "studies, after Holm's correction over the claims. <em>Not supported</em>: the same of the other side, in a part. "
+    "<em>Undecided</em>: neither. Models are combined under random effects, and no single model may say the opposite."
+)
 
 
 def overview(
     chapters: Sequence[Chapter],
     tables: Mapping[str, pd.DataFrame],
-    figures: Mapping[str, str],
+    figures: Mapping[int, str],
     study: Mapping[str, Any],
+    shown: Sequence[str],
 ) -> str:
-    """The body of the first page as HTML, from the tables models, localization and corpora and one figure per chapter.
+    """The body of the first page as HTML.
 
-    `study` is the whole configuration; it closes the page, beside the versions of the packages.
+    tables: corpora, models, claims. figures: of each claim, by its number. study: the whole configuration. shown: the
+    models that have a column; others stand in claims.csv.
     """
+    claims = tables["claims"]
+    titles = {chapter.name: chapter.title for chapter in chapters}
+    sections = "".join(claim_section(_of(claims, shown), number, figures[number], titles) for number in figures)
     cards = "".join(
         f'<div class="card"><h3><a href="{chapter.name}.html">{html.escape(chapter.title)}</a></h3>'
         f"<p>{html.escape(chapter.summary)}</p></div>"
         for chapter in chapters
     )
-    pictures = "".join(
-        f'<h3 id="overview-{chapter.name}">{html.escape(chapter.title)}</h3>'
-        f"<p>{html.escape(sentence)}</p>"
-        + figure_html(figures[chapter.name], f"Figure of the chapter {chapter.title}", chapter.summary)
-        for chapter, sentence in zip(chapters, _findings(tables), strict=True)
-    )
-    packages = pd.DataFrame([("Python", platform.python_version()), *_versions()], columns=["package", "version"])
-    settings = pd.DataFrame(_flat(study), columns=["key", "value"])
     return (
-        "<h1>What was found</h1>" + pictures + '<h2 id="chapters">Chapters</h2><div class="cards">' + cards + "</div>"
-        '<h2 id="provenance">What was run</h2>'
-        + table_html(settings, "configuration", "The whole configuration, defaults included.", download=False)
-        + table_html(packages, "packages", "Versions of what did the work.", download=False)
+        f'<h1>Twelve claims, answered</h1><p class="finding">{_summary(claims)}</p>{_run(tables, study, shown)}'
+        f'<h2 id="claims">The claims</h2><div class="scroll">{verdict_table(claims, shown)}</div>'
+        '<p><a href="tables/claims.csv" download>claims.csv</a> has every model and variant of a method, '
+        '<a href="tables/claim_parts.csv" download>claim_parts.csv</a> every part of every claim.</p>'
+        f'<p id="rule">{RULE}</p><h2 id="pictures">One by one</h2>{sections}'
+        f'<h2 id="chapters">Chapters</h2><div class="cards">{cards}</div>'
     )
 
 
-def _versions() -> list[tuple[str, str]]:
-    """Name and version of each package that is installed where the report is built."""
-    found = []
-    for name in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            found.append((name, version(name)))
-    return found
+def _of(claims: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
+    return claims[claims["model"].isin([OVER_MODELS, *shown])]
 
 
-def _findings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
-    """A sentence or two per chapter: corpora, models, localization, suppression, tracing, editing."""
-    corpora, models, localization = tables["corpora"], tables["models"], tables["localization"]
-    kept = corpora[corpora["reason"] == "kept"]["count"].sum()
-    ends = models.loc[models["accuracy"].idxmin()]
-    medians = localization.groupby("kind")[["KN", "tau", "R2_1"]].median()
-    compared = "; ".join(
-        f"{plural} {row['KN']:.2f} neurons per group, τ {row['tau']:.2f}, R²₁ {row['R2_1']:.2f}"
-        for kind, plural in (("paradigm", "paradigms"), ("relation", "relations"))
-        for row in [medians.loc[kind] if kind in medians.index else None]
-        if row is not None
+def _summary(claims: pd.DataFrame) -> str:
+    """How many claims are supported, contradicted and open, over models, with their numbers."""
+    over = leading(claims)
+    over = over[over["model"] == OVER_MODELS]
+    found: dict[str, list[str]] = {}
+    for _, row in over.iterrows():
+        found.setdefault(verdict_of(row), []).append(f'<a href="#claim-{row["claim"]}">{row["claim"]}</a>')
+    order = [name for name in ("supported", "not supported", "undecided", "not asked") if name in found]
+    said = "; ".join(f"{len(found[name])} {name} ({', '.join(found[name])})" for name in order)
+    return f"Of the paper's {len(over)} claims, over these models: {said}."
+
+
+def _run(tables: Mapping[str, pd.DataFrame], study: Mapping[str, Any], shown: Sequence[str]) -> str:
+    """What was run on what: a short list."""
+    corpora, models = tables["corpora"], tables["models"]
+    kept = corpora[corpora["reason"] == "kept"]
+    own = study["corpora"]["source"] == "world"
+    corpus = "a world written by the workflow, in which every co-occurrence is counted" if own else "BLiMP and ParaRel"
+    known = models.drop_duplicates("model")
+    of = dict(zip(known["model"], known["family"], strict=True))
+    named = ", ".join(
+        f"<code>{html.escape(name)}</code> ({_source(study['models'][name], of[name])})" for name in shown
     )
-    return [
-        f"{kept:,} prompts and pairs over {corpora['task'].nunique()} tasks are used; "
-        f"{corpora['count'].sum() - kept:,} are counted as left out, with the reason.",
-        f"{models['model'].nunique()} models answer {models['n'].sum():,} prompts. The lowest accuracy is "
-        f"{ends['accuracy']:.1%} ({ends['model']} on {ends['task']}, {ends['split']}).",
-        f"Medians over models and tasks: {compared}.",
-        f"{say_significance(tables['significance'])} {say_accuracy(tables['accuracy'])}",
-        first_page_sentence(tables["tracing"]),
-        editing.first_page_sentence(tables["editing"], tables["editing_directions"]),
-    ]
+    others = [name for name in of if name not in shown]
+    beside = (
+        f"; beside them, in other worlds, {', '.join(f'<code>{html.escape(name)}</code>' for name in others)}"
+        if others
+        else ""
+    )
+    kinds = kept.drop_duplicates("task")["kind"].value_counts()
+    counts = " and ".join(
+        f"{kinds[kind]} {kind}{'s' if kinds[kind] > 1 else ''}" for kind in ("paradigm", "relation") if kind in kinds
+    )
+    low = models.loc[models["accuracy"].idxmin()]
+    return (
+        f"<ul><li>Study <strong>{html.escape(study['study'])}</strong>, seed {study['seed']}, on {corpus}.</li>"
+        f"<li>Models: {named}{beside}.</li>"
+        f"<li>Asked: {kept['count'].sum():,} prompts and pairs of {counts}; "
+        f"{corpora['count'].sum() - kept['count'].sum():,} were left out, each with its reason "
+        '(<a href="corpora.html">Corpora</a>).</li>'
+        f"<li>What the models know: {models['correct'].sum() / models['n'].sum():.1%} of {models['n'].sum():,} answers "
+        f"are right; worst in {html.escape(low['task'])} of {html.escape(low['model'])}, {low['accuracy']:.0%} "
+        '(<a href="models.html">Models</a>).</li></ul>'
+    )
 
 
-def _flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        return [row for key, inner in value.items() for row in _flat(inner, f"{prefix}.{key}" if prefix else str(key))]
-    if isinstance(value, list):
-        return [(prefix, ", ".join(map(str, value)))]
-    return [(prefix, "" if value is None else str(value))]
+def _source(model: Mapping[str, Any], family: str) -> str:
+    """Where a model comes from: trained here with its size, a hub id, or a folder."""
+    trained, hub = model.get("train"), model.get("hub")
+    if trained:
+        return f"{family}, trained here: {trained['layers']} layers of {trained['intermediate']} MLP neurons"
+    return f"{family}, {html.escape(hub['id'])}" if hub else f"{family}, from a folder"

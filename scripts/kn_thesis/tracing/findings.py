@@ -192,19 +192,6 @@ def prompts_table(examples: pd.DataFrame) -> pd.DataFrame:
     return table[["model", "task", "tokens", *key[2:]]]
 
 
-def first_page_sentence(tracing: pd.DataFrame) -> str:
-    """One sentence for the report's first page, from tracing.csv."""
-    sites = sites_table(tracing)
-    if not sites["tested"].sum():
-        return "No causal trace could be tested for an early and a late site."
-    models = sites.loc[sites["tested"] > 0, "model"].nunique()
-    counts = _told_apart(sites)
-    return (
-        "An early site of MLPs and a late site of attention can be told apart in causal traces of "
-        f"{counts} ({models} model{'' if models == 1 else 's, each task counted in each of them'})."
-    )
-
-
 def _parts(tracing: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
     """Headline rows by model, as they come, and kind, facts first."""
     if not len(tracing):

@@ -1,0 +1,233 @@
+"""From tables to verdicts, by the rule at the head of resources/claims.yaml; nothing here knows what was found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from kn_thesis.clusters import holm
+from kn_thesis.editing.rows import chosen, editors_of
+from kn_thesis.errors import UserError
+from kn_thesis.report.claims.estimates import Estimate
+from kn_thesis.report.claims.measures import MEASURES
+from kn_thesis.report.claims.published import VALUES
+from kn_thesis.report.claims.rules import Claim, Part, Rules
+
+SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
+OPPOSITE = {SUPPORTED: NOT_SUPPORTED, NOT_SUPPORTED: SUPPORTED}
+OVER_MODELS = "all"
+HOLDS = {(True, False): "yes", (False, True): "no"}
+
+CLAIM_COLUMNS = ["claim", "says", "chapter", "model", "family", "variant", "headline", "verdict", "part", "measure"]
+CLAIM_COLUMNS += ["unit", "units", "effect", "low", "high", "side", "bound", "form", "published", "published_text"]
+CLAIM_COLUMNS += ["place", "test", "p_for", "p_against", "p_for_holm", "p_against_holm", "asked", "note"]
+PART_COLUMNS = ["claim", "part", "model", "family", "variant", "headline", "says", "unit", "units", "effect", "low"]
+PART_COLUMNS += ["high", "side", "bound", "form", "published", "published_text", "place", "test", "p_for", "p_against"]
+PART_COLUMNS += ["holds", "note"]
+
+
+@dataclass
+class Case:
+    """A claim in one model (or over models), judged by one variant of its method."""
+
+    claim: Claim
+    model: str
+    variant: str
+    estimates: list[Estimate]
+    tails: list[tuple[float, float]]
+    variants: int = 1
+    headline: bool = True
+    p_for_holm: float = math.nan
+    p_against_holm: float = math.nan
+    verdict: str = UNDECIDED
+    note: str = ""
+
+    @property
+    def asked(self) -> list[int]:
+        """Places of the parts that the study asks this model."""
+        return [number for number, one in enumerate(self.estimates) if not (one.note and not one.units)]
+
+    @property
+    def p(self) -> tuple[float, float]:
+        """P-values for the claim and against it, before Holm's correction; nan where a part has none."""
+        tails = [self.tails[number] for number in self.asked]
+        fors, againsts = [tail[0] for tail in tails], [tail[1] for tail in tails if not math.isnan(tail[1])]
+        weakest = max(fors) if fors and not any(map(math.isnan, fors)) else math.nan
+        strongest = _times(min(againsts), len(tails)) if againsts else math.nan
+        return _times(weakest, self.variants), _times(strongest, self.variants)
+
+    @property
+    def deciding(self) -> int:
+        """The part that the verdict hangs on: the weakest link, or the one that contradicts most."""
+        parts = self.asked or [0]
+        if self.verdict == NOT_SUPPORTED:
+            return min(parts, key=lambda number: _last(self.tails[number][1]))
+        return max(parts, key=lambda number: _last(self.tails[number][0]))
+
+
+def judge(
+    rules: Rules,
+    tables: Mapping[str, pd.DataFrame],
+    published: Mapping[str, Any],
+    families: Mapping[str, str],
+    together: Sequence[str],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """claims.csv and claim_parts.csv: a row per claim, model (`all`: over models) and variant, and per part of it.
+
+    tables: those that the claims name, by name. families: of each model, in order. together: the models that are taken
+    together; models of other worlds are judged, but are no repetition of these. Raises UserError for a table, measure
+    or published value that does not exist.
+    """
+    _check(rules, tables)
+    cases = {
+        model: [case for claim in rules.claims for case in _cases(claim, tables, model, rules)] for model in families
+    }
+    for part in cases.values():
+        _correct(part, rules.level)
+    over = [_together(claim, [case for model in together for case in cases.get(model, [])]) for claim in rules.claims]
+    _correct([case for case, _ in over], rules.level)
+    for case, verdicts in over:
+        if OPPOSITE.get(case.verdict) in verdicts:
+            case.note = f"{case.verdict} together, but not in every model"
+            case.verdict = UNDECIDED
+    every = [case for case, _ in over] + [case for part in cases.values() for case in part]
+    every.sort(key=lambda case: case.claim.number)  # stable: over models first, then the models in order
+    claims = [_claim_row(case, families, published) for case in every]
+    parts = [row for case in every for row in _part_rows(case, families, published, rules.level)]
+    return pd.DataFrame(claims, columns=CLAIM_COLUMNS), pd.DataFrame(parts, columns=PART_COLUMNS)
+
+
+def _check(rules: Rules, tables: Mapping[str, pd.DataFrame]) -> None:
+    for claim in rules.claims:
+        where = f"resources/claims.yaml, claim {claim.number}"
+        if absent := [name for name in claim.reads if name not in tables]:
+            raise UserError(f"{where}: there is no table {absent[0]}.csv to read; name it in `reads` of the rule, too")
+        for part in claim.parts:
+            if part.measure not in MEASURES:
+                raise UserError(
+                    f"{where}, {part.name}: there is no measure {part.measure!r}; have {', '.join(MEASURES)}"
+                )
+
+
+def _cases(claim: Claim, tables: Mapping[str, pd.DataFrame], model: str, rules: Rules) -> Iterator[Case]:
+    """A claim in one model, once for each variant of its method; the one that meets the first part best leads."""
+    own = {name: tables[name] for name in claim.reads}
+    variants = _variants(claim, tables, model)
+    if claim.method and not variants:
+        nothing = Estimate(*[math.nan] * 4, units=0, note=f"nothing is edited with {claim.method} in this model")
+        yield Case(claim, model, "", [nothing for _ in claim.parts], [(math.nan, math.nan)] * len(claim.parts))
+        return
+    cases = [_case(claim, own, model, variant, rules) for variant in variants or [""]]
+    best = max(range(len(cases)), key=lambda number: _rank(cases[number].estimates[0]))
+    for number, case in enumerate(cases):
+        case.variants, case.headline = len(cases), number == best
+    yield from sorted(cases, key=lambda case: not case.headline)
+
+
+def _variants(claim: Claim, tables: Mapping[str, pd.DataFrame], model: str) -> list[str]:
+    return editors_of(chosen(tables["editing"], model=model, kind=claim.kind), claim.method) if claim.method else []
+
+
+def _case(claim: Claim, tables: Mapping[str, pd.DataFrame], model: str, variant: str, rules: Rules) -> Case:
+    estimates, tails = [], []
+    for part in claim.parts:
+        measure = MEASURES[part.measure]
+        arguments = dict(part.of) | ({"editor": variant} if variant else {})
+        estimates.append(measure.estimate(tables, model, rules.fewest, **arguments))
+        tails.append(measure.weigh(estimates[-1], part.side, part.bound))
+    return Case(claim, model, variant, estimates, tails)
+
+
+def _rank(estimate: Estimate) -> float:
+    """The largest first part leads: a method is judged where its edits take, one that is said to fail, too."""
+    return -math.inf if math.isnan(estimate.value) else estimate.value
+
+
+def _together(claim: Claim, cases: Sequence[Case]) -> tuple[Case, list[str]]:
+    """A claim over models, from the leading case of each, and their verdicts."""
+    led = [case for case in cases if case.claim is claim and case.headline]
+    estimates, tails = [], []
+    for number, part in enumerate(claim.parts):
+        measure = MEASURES[part.measure]
+        estimates.append(measure.combine([case.estimates[number] for case in led]))
+        tails.append(measure.weigh(estimates[-1], part.side, part.bound))
+    variants = list(dict.fromkeys(case.variant for case in led if case.variant))
+    most = max((case.variants for case in led), default=1)
+    return Case(claim, OVER_MODELS, " ".join(variants), estimates, tails, most), [case.verdict for case in led]
+
+
+def _correct(cases: Sequence[Case], level: float) -> None:
+    """Holm over the leading cases of the claims; a variant beside them is corrected as if it were the strictest."""
+    led = [case for case in cases if case.headline]
+    both = [holm([case.p[side] for case in led]) for side in (0, 1)]
+    for case, *corrected in zip(led, *both, strict=True):
+        case.p_for_holm, case.p_against_holm = map(float, corrected)
+    for case in cases:
+        if not case.headline:
+            case.p_for_holm, case.p_against_holm = (_times(p, len(led)) for p in case.p)
+        agree = (case.p_for_holm < level, case.p_against_holm < level)
+        case.verdict = {(True, False): SUPPORTED, (False, True): NOT_SUPPORTED}.get(agree, UNDECIDED)
+
+
+def _claim_row(case: Case, families: Mapping[str, str], published: Mapping[str, Any]) -> dict[str, Any]:
+    part, estimate = case.claim.parts[case.deciding], case.estimates[case.deciding]
+    notes = [
+        case.note,
+        *(f"{case.claim.parts[n].name}: {one.note}" for n, one in enumerate(case.estimates) if one.note),
+    ]
+    return (
+        {"claim": case.claim.number, "says": case.claim.says, "chapter": case.claim.chapter, "model": case.model}
+        | {"family": families.get(case.model, ""), "variant": case.variant, "headline": case.headline}
+        | {"verdict": case.verdict, "part": part.name, "measure": part.says}
+        | _numbers(part, estimate, published)
+        | {"p_for": case.p[0], "p_against": case.p[1]}
+        | {"p_for_holm": case.p_for_holm, "p_against_holm": case.p_against_holm, "asked": bool(case.asked)}
+        | {"note": "; ".join(filter(None, notes))}
+    )
+
+
+def _part_rows(
+    case: Case, families: Mapping[str, str], published: Mapping[str, Any], level: float
+) -> Iterator[dict[str, Any]]:
+    for part, estimate, (for_, against) in zip(case.claim.parts, case.estimates, case.tails, strict=True):
+        yield (
+            {"claim": case.claim.number, "part": part.name, "model": case.model}
+            | {"family": families.get(case.model, ""), "variant": case.variant, "headline": case.headline}
+            | {"says": part.says}
+            | _numbers(part, estimate, published)
+            | {"p_for": for_, "p_against": against, "holds": HOLDS.get((for_ < level, against < level), "open")}
+            | {"note": estimate.note}
+        )
+
+
+def _numbers(part: Part, estimate: Estimate, published: Mapping[str, Any]) -> dict[str, Any]:
+    """What both tables say of a part: estimate, bound and published value."""
+    value: Callable[[Mapping[str, Any]], float] | None = VALUES.get(part.published)
+    return {
+        "unit": part.unit,
+        "units": estimate.units,
+        "effect": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "side": part.side,
+        "bound": part.bound,
+        "form": part.form,
+        "published": value(published) if value else math.nan,
+        "published_text": "" if value else part.published,
+        "place": part.place,
+        "test": part.test,
+    }
+
+
+def _times(p: float, number: int) -> float:
+    """Bonferroni's correction; nan stays nan."""
+    return math.nan if math.isnan(p) else min(1.0, p * number)
+
+
+def _last(p: float) -> float:
+    """A p-value to sort by: where there is none, nothing speaks for or against."""
+    return 1.0 if math.isnan(p) else p

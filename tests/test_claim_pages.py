@@ -1,0 +1,143 @@
+"""How verdicts are written and drawn: words, pictures, the first page's table and sections, a chapter's list."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kn_thesis.frames import read_words
+from kn_thesis.report.claims.figures import plot_claim, plot_claims
+from kn_thesis.report.claims.page import claim_section, say_parts, verdict_table, verdicts_html
+from kn_thesis.report.claims.words import bound, chip, effect, number, published, say, verdict_of, who
+from kn_thesis.report.overview import overview
+from kn_thesis.report.pages import Chapter
+from tests.claim_tables import MODELS, NOT_SUPPORTED, UNDECIDED, tables
+from tests.test_claims import NUMBERS, judged
+
+ANSWERS = {9: NOT_SUPPORTED, 12: UNDECIDED}
+Judged = tuple[pd.DataFrame, pd.DataFrame]
+
+
+def reread(table: pd.DataFrame) -> pd.DataFrame:
+    """As the pages read it: written to CSV and back."""
+    return read_words(io.StringIO(table.to_csv(index=False, float_format="%.6g")))
+
+
+@pytest.fixture(scope="module")
+def found() -> Judged:
+    answers = tables(ANSWERS)
+    table = answers["editing"]
+    beside = table[table["editor"] == "rome"].assign(editor="rome-gap")
+    beside["share"] -= 0.02
+    answers["editing"] = pd.concat([table[table["model"] != "bert"], beside[beside["model"] != "bert"]])
+    claims, parts = judged(answers)
+    return reread(claims), reread(parts)
+
+
+def one(claims: pd.DataFrame, claim: int, model: str) -> pd.Series:
+    return claims[(claims["claim"] == claim) & (claims["model"] == model) & claims["headline"]].iloc[0]
+
+
+def test_numbers_read_well() -> None:
+    written = {0.0047: "0.47 %", 0.123: "12 %", 0.0: "0 %", -0.0312: "-3.1 %", 1.0: "100 %"}
+    assert {value: number(value, "percent") for value in written} == written
+    written = {-0.1: "-0.10", 8.187: "8.19", 0.0137: "0.014", 0.0: "0", -1.0: "-1.00"}
+    assert {value: number(value, "number") for value in written} == written
+    assert number(np.nan, "number") == number(np.nan, "percent") == ""
+
+
+def test_a_row_is_said(found: Judged) -> None:
+    claims, _ = found
+    row = one(claims, 9, "gpt2")
+    assert who(row) == "gpt2, ROME" and verdict_of(row) == NOT_SUPPORTED and bound(row) == "below 50 %"
+    assert re.fullmatch(
+        r"edits after which the new object's side returns the subject: 95 % \[88 %, 98 %\], claimed below 50 % "
+        r"\(80 edits, p\(Holm\) < 0.0001\)",
+        say(row),
+    )
+    assert published(row) == "one example that fails" and published(one(claims, 6, "all")) == "3.1 %"
+    nothing = one(claims, 9, "bert")
+    assert verdict_of(nothing) == "not asked" and effect(nothing) == ""
+    assert say(nothing).startswith("reliability: nothing is edited with rome in this model")
+    assert bound(one(claims, 5, "all")) in ("below 0", "above 0", "within ±0.10")
+    assert chip("not supported") == '<span class="verdict not-supported">✗ not supported</span>'
+
+
+def test_the_table_has_every_claim_and_model(found: Judged) -> None:
+    claims, _ = found
+    html = verdict_table(claims, list(MODELS))
+    rows = re.findall(r"<tr>(.*?)</tr>", html)
+    assert len(rows) == 1 + len(NUMBERS) and rows[0].count("<th") == 3 + 1 + len(MODELS)
+    for claim, row in zip(NUMBERS, rows[1:], strict=True):
+        chips = re.findall(r'class="verdict ([a-z-]+)"', row)
+        expected = [verdict_of(one(claims, claim, model)).replace(" ", "-") for model in ("all", *MODELS)]
+        assert chips == expected and f'href="#claim-{claim}"' in row
+    assert "poster, KN Edit Effect (bert-base-cased)" in rows[6]
+
+
+def test_a_section_has_all_verdicts_and_a_picture_with_words(found: Judged, tmp_path: Path) -> None:
+    claims, _ = found
+    picture = tmp_path / "claim_9.svg"
+    picture.write_text("<svg/>")
+    html = claim_section(claims, 9, str(picture), {"editing": "Editing"})
+    assert html.count('class="verdict ') == 1 + 4 + 2  # title; over models and three of them; the variant in two
+    alt = re.search(r'alt="([^"]*)"', html)[1]
+    assert "gpt2, ROME: 95 %" in alt and "not supported" in alt and 'href="editing.html"' in html
+    assert "Other variants" in html and "ROME (gap)" in html
+    assert "Other variants" not in claim_section(claims, 1, str(picture), {"localization": "Localization"})
+
+
+def test_a_chapter_s_claims(found: Judged) -> None:
+    claims, parts = found
+    html = verdicts_html(claims, "editing")
+    assert [int(claim) for claim in re.findall(r"Claim (\d+)</a>", html)] == [8, 9, 10, 11]
+    lines = say_parts(parts, [9])
+    assert len(lines) == 2 and lines[0].startswith("**gpt2**, claim 9. ROME: holds for reliability 95 % [88 %, 98 %]")
+    assert "; fails for symmetry, new side 95 %" in lines[0] and ". ROME (gap): " in lines[0]
+
+
+def test_pictures_show_every_model(found: Judged) -> None:
+    claims, parts = found
+    for claim in NUMBERS:
+        rows = parts[parts["claim"] == claim]
+        figure = plot_claim(rows, list(MODELS))
+        assert len(figure.axes) == rows["part"].nunique()
+        labels = [label.get_text().split("\n")[0] for label in figure.axes[0].get_yticklabels()]
+        assert labels[:4] == ["over models", *MODELS]
+        assert (labels[4:] == ["published"]) == bool(published(rows.iloc[0]))
+    nothing = [text.get_text() for text in plot_claim(parts[parts["claim"] == 9], list(MODELS)).axes[0].texts]
+    assert nothing.count("no estimate") == 1  # bert is not edited with ROME
+    words = [text.get_text().replace("\n", " ") for text in plot_claims(claims, list(MODELS)).axes[0].texts]
+    assert len(words) == 4 * len(NUMBERS) and words.count("not asked") == 4 and words.count("not supported") == 3
+
+
+def test_the_first_page(found: Judged, tmp_path: Path) -> None:
+    claims, _ = found
+    picture = tmp_path / "claim.svg"
+    picture.write_text("<svg/>")
+    kinds = {"kind": ["paradigm", "relation", "paradigm"], "task": ["a", "P36", "b"]}
+    corpora = pd.DataFrame({**kinds, "reason": ["kept", "kept", "too long"], "count": [10, 1000, 7]})
+    counts = {"n": [50, 50], "correct": [50, 40], "accuracy": [1.0, 0.8], "task": ["a", "P36"]}
+    models = pd.DataFrame({"model": ["bert", "mine"], "family": ["bert", "gpt2"], **counts})
+    trained = {"train": {"layers": 4, "intermediate": 512}}
+    study = {"study": "a <study>", "seed": 3, "corpora": {"source": "fetched"}}
+    study["models"] = {"bert": trained, "mine": {"path": "/x"}}
+    body = overview(
+        [Chapter(name, name.title(), "…") for name in ("localization", "suppression", "tracing", "editing")],
+        {"corpora": corpora, "models": models, "claims": claims},
+        dict.fromkeys(NUMBERS, str(picture)),
+        study,
+        ["bert"],
+    )
+    assert "Of the paper's 12 claims, over these models: 10 supported (" in body
+    assert '1 not supported (<a href="#claim-9">9</a>); 1 undecided (<a href="#claim-12">12</a>)' in body
+    assert "a &lt;study&gt;</strong>, seed 3, on BLiMP and ParaRel" in body
+    assert "1,010 prompts and pairs of 1 paradigm and 1 relation; 7 were left out" in body
+    assert "90.0% of 100 answers are right; worst in P36 of mine, 80%" in body
+    assert "bert, trained here: 4 layers of 512 MLP neurons" in body and "<code>mine</code>" in body
+    assert all(body.count(f'id="claim-{claim}"') == 1 for claim in NUMBERS)
