@@ -7,18 +7,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import kn_thesis
 import numpy as np
 import pandas as pd
 import torch
 import transformers
+from torch import Tensor
+
+import kn_thesis
 from kn_thesis.localization.quadrature import quadrature_rule
 from kn_thesis.models.load import Model
 from kn_thesis.models.tokenization import save_tokenizer, train_tokenizer
 from kn_thesis.tracing.restore import KINDS
 from kn_thesis.tracing.runs import cue_noise
-from torch import Tensor
-
 from tests.reference_attribution import VALUE_MATRIX, reference_attribution
 from tests.reference_tracing import ADDS, BLOCKS, WORDS, plain_trace
 

@@ -30,8 +30,10 @@ RUNS = [
     (["Add an editor"], [f"editing/gpt2/noise/{AGREEMENT}.questions.parquet"]),
     (
         ["Add a paradigm", "Add a relation"],
-        [*(f"localization/gpt2/{task}.neurons.parquet" for task in (PARADIGM, RELATION))]
-        + [f"prompts/bert/{PARADIGM}.parquet"],
+        [
+            *(f"localization/gpt2/{task}.neurons.parquet" for task in (PARADIGM, RELATION)),
+            f"prompts/bert/{PARADIGM}.parquet",
+        ],
     ),
 ]
 

@@ -130,9 +130,26 @@ def figure(name, chapter, prefix="", caption=None):
     """Both forms of a figure; the SVG stands in Snakemake's own report, too, with its caption (that of its own name)."""
     path = f"results/figures/{name}"
     return {
-        f"{prefix}svg": report(f"{path}.svg", caption=f"../report/{caption or name}.rst", category=chapter),
+        f"{prefix}svg": report(
+            f"{path}.svg",
+            caption=f"../report/{caption or name}.rst",
+            category=chapter,
+            subcategory="figures",
+            labels={"figure": name.replace("_", " ")},
+        ),
         f"{prefix}png": f"{path}.png",
     }
+
+
+def table(name, chapter):
+    """A table that people open; it stands in Snakemake's own report, too, with its caption."""
+    return report(
+        f"results/tables/{name}.csv",
+        caption=f"../report/tables/{name}.rst",
+        category=chapter,
+        subcategory="tables",
+        labels={"table": name.replace("_", " ")},
+    )
 
 
 def world_settings(variant):

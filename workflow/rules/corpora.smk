@@ -156,7 +156,7 @@ rule count_corpora:
     input:
         counts=per_task("results/prompts/{model}/{task}.counts.csv"),
     output:
-        table="results/tables/corpora.csv",
+        table=table("corpora", "corpora"),
     log:
         "results/logs/count_corpora.log",
     benchmark:
@@ -175,7 +175,7 @@ rule show_examples:
     input:
         prompts=per_task("results/prompts/{model}/{task}.parquet"),
     output:
-        table="results/tables/examples.csv",
+        table=table("examples", "corpora"),
     log:
         "results/logs/show_examples.log",
     benchmark:
