@@ -12,6 +12,7 @@ from snakemake.utils import update_config
 
 from kn_thesis.configuration.check import ConfigurationError, check_configuration
 from kn_thesis.configuration.tasks import objective, takes, task_table
+from kn_thesis.configuration.tasks import with_own as tasks_with_own
 from tests.study import copy_repository, planned_jobs, snakemake
 
 ROOT = Path(__file__).parents[1]
@@ -189,3 +190,31 @@ def test_a_model_from_elsewhere_has_no_text_to_collect_a_covariance_over() -> No
     config = changed("models.gpt2", {"family": "gpt2", "hub": {"id": "openai-community/gpt2"}})
     [line] = mistakes(config)
     assert "editing.editors.rome-covariance.covariance.texts" in line and "model 'gpt2' is not trained here" in line
+
+
+def with_own(**own: Any) -> dict[str, Any]:
+    return changed("tasks.own", own)
+
+
+def test_tasks_of_one_s_own_are_tasks() -> None:
+    config = with_own(paradigms={"mine": {"pairs": "mine.jsonl", "takes": ["masked"]}})
+    config["tasks"]["paradigms"].append("mine")
+    study = check_configuration(config, [("config.yaml", config)], TASKS)
+    table = tasks_with_own(TASKS, study.tasks.own.model_dump())
+    assert takes(table, "mine", "masked") and not takes(table, "mine", "causal")
+    assert table["mine"].is_in("world") and table["mine"].files == {"pairs": "mine.jsonl"}
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"paradigms": {"P36": {"pairs": "a"}}}, "there is a task 'P36' already: choose another name"),
+        ({"relations": {"mine": {"patterns": "a", "facts": "b", "inverse": "P36"}}}, "relations.P36 has no `inverse"),
+        ({"relations": {"mine": {"patterns": "a", "facts": "b", "synonym": "P0"}}}, "'P0' is no relation"),
+        ({"relations": {"mine": {"patterns": "a"}}}, "is missing: give it"),
+        ({"paradigms": {"mine": {"pairs": "a", "takes": ["both"]}}}, "it must be 'masked' or 'causal'"),
+        ({"paradigms": {"a.b": {"pairs": "a"}}}, "it must match"),
+    ],
+)
+def test_mistakes_in_tasks_of_one_s_own(own: dict[str, Any], message: str) -> None:
+    assert any(message in line and "tasks.own" in line for line in mistakes(with_own(**own)))

@@ -1,23 +1,75 @@
-"""What the README shows, run as it stands."""
+"""What the README shows is run as it stands: its code, and every command by a test or by .ci/run."""
 
 from __future__ import annotations
 
+import ast
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 
 from kn_thesis.configuration.schema import Model
+from tests.readme import README, ROOT, blocks, commands, succeeds, with_environment
+from tests.study import SMOKE, copy_repository
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+MY_MODEL = "test_examples.py::test_a_model_of_one_s_own_is_studied_to_its_report"
+FAMILY = "test_examples.py::test_a_family_of_one_s_own_is_taken_apart_rightly"
+PLANNED = "test_readme.py::test_with_conda_or_a_cluster_the_plan_is_made"
+VIEWS = "test_readme.py::test_snakemake_s_own_views"
+# Where each command is run: a test, or a file and words that must stand in it.
+RUN_BY: dict[str, str | tuple[str, str]] = {
+    "make study": (".ci/run", "\nmake study\n"),
+    "make test": (".ci/run", "\nmake test\n"),
+    "pip install -r envs/requirements.txt": ("Makefile", "pip install --quiet --requirement envs/requirements.txt"),
+    "snakemake --cores all": ("Makefile", "snakemake --cores $(CORES) $(ARGS)"),
+    "snakemake --cores all --dry-run": VIEWS,
+    "snakemake --cores all --sdm conda": PLANNED,
+    'make study ARGS="--configfile resources/studies/corpus.yaml"': (
+        ".ci/run",
+        'make study ARGS="--directory=results/reduced --configfile resources/studies/corpus.yaml',
+    ),
+    'KN_MIRROR=/path/to/mirror make study ARGS="--configfile resources/studies/corpus.yaml"': (
+        ".ci/run",
+        "KN_MIRROR=../shared/corpora make study",
+    ),
+    "snakemake --report results/snakemake-report.html": "test_readme.py::test_snakemake_s_own_report",
+    "snakemake --dag > dag.dot": VIEWS,
+    "snakemake --rulegraph mermaid-js > rules.mmd": VIEWS,
+    "make compare A=results B=other/results": ("Makefile", "\ncompare:"),
+    "snakemake --cores all --configfile resources/examples/my-model.yaml": MY_MODEL,
+    "cp resources/examples/editor/noise.py scripts/kn_thesis/editing/": "test_examples.py::larger",
+    "git apply resources/examples/editor/register.patch": "test_examples.py::larger",
+    "cp resources/examples/family/gpt_neox.py scripts/kn_thesis/models/": FAMILY,
+    "git apply resources/examples/family/register.patch": FAMILY,
+    "make schema": FAMILY,
+    # Neither SLURM nor its plugin nor conda is on the machines of the tests: plans are made with stand-ins.
+    "pip install snakemake-executor-plugin-slurm": PLANNED,
+    "snakemake --workflow-profile workflow/profiles/slurm --configfile resources/studies/paper.yaml": PLANNED,
+}
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def functions(file: str) -> set[str]:
+    tree = ast.parse((ROOT / "tests" / file).read_text())
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_every_command_is_run_somewhere() -> None:
+    shown = [command for block in blocks("sh") for command in commands(block)]
+    assert set(shown) == set(RUN_BY), "each command of the README stands in RUN_BY, and no other"
+    for command, place in RUN_BY.items():
+        if isinstance(place, tuple):
+            assert place[1] in (ROOT / place[0]).read_text(), f"{place[0]} does not run {command!r}"
+        else:
+            file, name = place.split("::")
+            assert name in functions(file), f"there is no {place}, which should run {command!r}"
 
 
 def test_the_library_example_runs_on_a_miniature_model(finished_study: Path) -> None:
@@ -31,9 +83,11 @@ def test_the_library_example_runs_on_a_miniature_model(finished_study: Path) -> 
 
 
 def test_the_models_it_shows_are_valid_entries() -> None:
-    (block,) = blocks("yaml")
+    (block,) = blocks("yaml", "Add your model")
     for model in yaml.safe_load(block)["models"].values():
         Model.model_validate(model)
+    assert "`hub: {id: distilbert/distilgpt2}`" in README
+    Model.model_validate({"family": "gpt2", "hub": {"id": "distilbert/distilgpt2"}})
 
 
 def test_the_files_and_targets_it_names_exist() -> None:
@@ -41,3 +95,118 @@ def test_the_files_and_targets_it_names_exist() -> None:
     assert set(re.findall(r"\bmake (\w+)", README)) <= targets
     for path in re.findall(r"`((?:workflow|scripts|resources|envs|tests|config)[\w/.-]*)`", README):
         assert (ROOT / path).exists(), path
+    for path in re.findall(r"\]\(([\w/.-]+)\)", README):
+        assert (ROOT / path).exists(), path
+
+
+def test_the_citation_is_valid() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert citation["authors"] and all("name" in author for author in citation["authors"])
+    version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version and citation["version"] == version[1]
+
+
+@pytest.fixture(scope="module")
+def default(finished_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the finished study whose default study is the smoke study, for commands that name none."""
+    study = tmp_path_factory.mktemp("readme") / "study"
+    shutil.copytree(finished_study, study, symlinks=True)
+    shutil.copyfile(study / SMOKE, study / "config.yaml")
+    return with_environment(study)
+
+
+def is_graph(text: str) -> tuple[list[str], list[tuple[str, str]]]:
+    """Labels and edges of a graph in the dot language, one statement a line; fails for anything else."""
+    assert text.startswith("digraph") and text.count("{") == text.count("}") == 1 and text.rstrip().endswith("}")
+    body = text[text.index("{") + 1 : text.rindex("}")]
+    labels, edges = {}, []
+    for line in filter(None, (line.strip() for line in body.splitlines())):
+        if node := re.match(r'(\d+)\[label = "([^"]+)"', line):
+            labels[node[1]] = node[2]
+        elif edge := re.match(r"(\d+) -> (\d+)$", line):
+            edges.append((edge[1], edge[2]))
+        else:
+            assert re.match(r"(graph|node|edge)\[", line), f"no statement of a graph: {line!r}"
+    assert edges and all(end in labels for edge in edges for end in edge)
+    return list(labels.values()), [(labels[a], labels[b]) for a, b in edges]
+
+
+def test_snakemake_s_own_views(default: Path) -> None:
+    succeeds(default, "snakemake --cores all --dry-run > plan.txt\nsnakemake --dag > dag.dot")
+    jobs, edges = is_graph((default / "dag.dot").read_text())
+    assert max(len(part) for job in jobs for part in job.split("\\n")) <= 40
+    assert {"train_model\\nmodel: bert", "make_world\\nvariant: swapped", "attribute_neurons_gpt2_1"} <= set(jobs)
+    assert ("make_world\\nvariant: baseline", "train_model\\nmodel: gpt2") in edges
+    # Snakemake names a wildcard where it first comes up: the model of these stands in the jobs that they follow.
+    alike = {job for job, number in Counter(jobs).items() if number > 1}
+    assert alike <= {"evaluate_model", "check_model", "test_suppression", "collect_covariance\\neditor: rome"}
+    succeeds(default, "snakemake --rulegraph mermaid-js > rules.mmd\nsnakemake --rulegraph > rules.dot")
+    rules, _ = is_graph((default / "rules.dot").read_text())
+    assert len(rules) == len(set(rules)) and {"train_model", "edit_tasks_gpt2_1_rome", "build_report"} <= set(rules)
+    drawn = (default / "rules.mmd").read_text()
+    assert "flowchart" in drawn.split("[")[0] and all(rule in drawn for rule in rules)
+
+
+def embedded(page: str, name: str) -> dict[str, Any]:
+    """The JSON object that a page assigns to a variable."""
+    start = page.index(f"var {name} = {{") + len(f"var {name} = ")
+    return json.JSONDecoder().raw_decode(page, start)[0]
+
+
+def test_snakemake_s_own_report(default: Path) -> None:
+    # A proxy that nobody serves: whatever asks the network fails.
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    said = succeeds(default, "snakemake --report results/snakemake-report.html", **nowhere)
+    assert "ERROR" not in said, said[-3000:]  # captions are reStructuredText
+    page = (default / "results/snakemake-report.html").read_text()
+    categories, results = embedded(page, "categories"), embedded(page, "results")
+    chapters = {"corpora", "models", "localization", "suppression", "tracing", "editing"}
+    assert set(categories) >= chapters
+    for chapter in chapters:
+        assert set(categories[chapter]) == {"figures", "tables"}, chapter
+    figures = {str(path.relative_to(default)) for path in (default / "results/figures").glob("*.svg")}
+    assert {path for parts in categories.values() for path in parts.get("figures", [])} >= figures
+    for path, result in results.items():
+        assert result["caption"].strip() and result["labels"], path
+    assert "Niu, Liu, Zhu" in page and "smoke" in page
+
+
+CONDA = """#!/bin/sh
+case "$1" in
+  info) echo '{"conda_version": "24.11.0", "platform": "linux-64", "conda_prefix": "/c"}' ;;
+  config) echo '{"get": {"channel_priority": "strict"}, "channel_priority": "strict"}' ;;
+  *) echo "conda 24.11.0" ;;
+esac
+"""
+PLUGIN = '''"""A stand-in for the plugin: what it says of itself, and no queue."""
+
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+from snakemake_interface_executor_plugins.settings import CommonSettings
+
+common_settings = CommonSettings(non_local_exec=True, implies_no_shared_fs=False, job_deploy_sources=False)
+
+
+class Executor(RemoteExecutor):
+    """It runs nothing."""
+'''
+
+
+def stand_ins(study: Path) -> dict[str, str]:
+    """Make a conda and an executor plugin that are there and do nothing; the environment that finds them."""
+    folder = study / "stand-ins"
+    (folder / "snakemake_executor_plugin_slurm").mkdir(parents=True)
+    (folder / "snakemake_executor_plugin_slurm/__init__.py").write_text(PLUGIN)
+    (folder / "conda").write_text(CONDA)
+    (folder / "conda").chmod(0o755)
+    return {"PATH": str(folder), "PYTHONPATH": str(folder)}
+
+
+def test_with_conda_or_a_cluster_the_plan_is_made(tmp_path: Path) -> None:
+    study = with_environment(copy_repository(tmp_path / "study"))
+    there = stand_ins(study)
+    (_, cluster) = commands(blocks("sh", "Run on a cluster")[0])
+    planned = succeeds(study, f"{cluster} --dry-run", **there)
+    for job in ("get_model", "build_report"):
+        assert re.search(rf"^{job} +\d+$", planned, re.MULTILINE), job
+    assert "train_model" in succeeds(study, "snakemake --cores all --sdm conda --dry-run", **there)

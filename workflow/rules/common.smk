@@ -13,7 +13,7 @@ SCRIPTS = ROOT / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from kn_thesis.configuration.check import ConfigurationError, check_configuration
-from kn_thesis.configuration.tasks import objective, takes, task_table
+from kn_thesis.configuration.tasks import objective, takes, task_table, with_own
 from kn_thesis.provenance import code_hash
 
 # Sums depend on how many threads add them up: every job has one unless its rule says otherwise.
@@ -39,6 +39,7 @@ def read_study():
 
 TASKS = task_table(load_configfile(str(ROOT / "resources/tasks.yaml")))
 STUDY = read_study()
+TASKS = with_own(TASKS, STUDY.tasks.own.model_dump())
 
 TRAINED = [name for name, model in STUDY.models.items() if model.train]
 FOUND = [name for name, model in STUDY.models.items() if not model.train]
@@ -129,9 +130,26 @@ def figure(name, chapter, prefix="", caption=None):
     """Both forms of a figure; the SVG stands in Snakemake's own report, too, with its caption (that of its own name)."""
     path = f"results/figures/{name}"
     return {
-        f"{prefix}svg": report(f"{path}.svg", caption=f"../report/{caption or name}.rst", category=chapter),
+        f"{prefix}svg": report(
+            f"{path}.svg",
+            caption=f"../report/{caption or name}.rst",
+            category=chapter,
+            subcategory="figures",
+            labels={"figure": name.replace("_", " ")},
+        ),
         f"{prefix}png": f"{path}.png",
     }
+
+
+def table(name, chapter):
+    """A table that people open; it stands in Snakemake's own report, too, with its caption."""
+    return report(
+        f"results/tables/{name}.csv",
+        caption=f"../report/tables/{name}.rst",
+        category=chapter,
+        subcategory="tables",
+        labels={"table": name.replace("_", " ")},
+    )
 
 
 def world_settings(variant):
@@ -140,15 +158,18 @@ def world_settings(variant):
     return world.pop("variants")[variant] | world
 
 
+def items(corpus, task, part):
+    """The file of a task's pairs, patterns or facts: the user's own, or the corpus's."""
+    if TASKS[task].files:
+        return own(TASKS[task].files[part])
+    place = f"paradigms/{task}" if part == "pairs" else f"relations/{task}.{part}"
+    return f"results/corpora/{corpus}/{place}.jsonl"
+
+
 def items_of(batch):
     """The raw items of a batch's tasks: pairs of paradigms, or patterns and facts of relations."""
-    folder = f"results/corpora/{corpus_of(batch.model)}"
-    if TASKS[batch.tasks[0]].kind == "paradigm":
-        return {"pairs": batch.files(f"{folder}/paradigms/{{task}}.jsonl")}
-    return {
-        "patterns": batch.files(f"{folder}/relations/{{task}}.patterns.jsonl"),
-        "facts": batch.files(f"{folder}/relations/{{task}}.facts.jsonl"),
-    }
+    parts = ["pairs"] if TASKS[batch.tasks[0]].kind == "paradigm" else ["patterns", "facts"]
+    return {part: [items(corpus_of(batch.model), task, part) for task in batch.tasks] for part in parts}
 
 
 def fetched_files():
@@ -270,7 +291,7 @@ def edit_links(batch):
             link: f"results/prompts/{batch.model}/{name}.parquet" for link, name in linked(batch.model, task).items()
         }
         if TASKS[task].kind == "relation":
-            files["facts"] = f"results/corpora/{corpus_of(batch.model)}/relations/{task}.facts.jsonl"
+            files["facts"] = items(corpus_of(batch.model), task, "facts")
         links[task] = {"prompts": f"results/prompts/{batch.model}/{task}.parquet"} | files
     return links
 

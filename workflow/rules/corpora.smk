@@ -93,15 +93,9 @@ use rule fetch_corpus_file as fetch_facts with:
 rule make_corpus_text:
     """Training text from the fetched corpora, without the pairs and paraphrases that are kept out."""
     input:
-        paradigms=expand(f"{FETCHED}/paradigms/{{task}}.jsonl", task=STUDY.corpora.fetched.paradigms),
-        patterns=expand(
-            f"{FETCHED}/relations/{{task}}.patterns.jsonl",
-            task=STUDY.corpora.fetched.relations,
-        ),
-        facts=expand(
-            f"{FETCHED}/relations/{{task}}.facts.jsonl",
-            task=STUDY.corpora.fetched.relations,
-        ),
+        paradigms=[items("fetched", task, "pairs") for task in STUDY.corpora.fetched.paradigms],
+        patterns=[items("fetched", task, "patterns") for task in STUDY.corpora.fetched.relations],
+        facts=[items("fetched", task, "facts") for task in STUDY.corpora.fetched.relations],
     output:
         text=f"{FETCHED}/text.txt",
     log:
@@ -121,7 +115,7 @@ rule count_company:
     """Number of the nouns that words keep company with in that text, in the form of a world's own counts."""
     input:
         text=f"{FETCHED}/text.txt",
-        paradigms=expand(f"{FETCHED}/paradigms/{{task}}.jsonl", task=STUDY.corpora.fetched.paradigms),
+        paradigms=[items("fetched", task, "pairs") for task in STUDY.corpora.fetched.paradigms],
     output:
         cooccurrence=f"{FETCHED}/cooccurrence.parquet",
     log:
@@ -168,7 +162,7 @@ rule count_corpora:
     input:
         counts=per_task("results/prompts/{model}/{task}.counts.csv"),
     output:
-        table="results/tables/corpora.csv",
+        table=table("corpora", "corpora"),
     log:
         "results/logs/count_corpora.log",
     benchmark:
@@ -187,7 +181,7 @@ rule show_examples:
     input:
         prompts=per_task("results/prompts/{model}/{task}.parquet"),
     output:
-        table="results/tables/examples.csv",
+        table=table("examples", "corpora"),
     log:
         "results/logs/show_examples.log",
     benchmark:

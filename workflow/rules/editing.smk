@@ -127,14 +127,14 @@ rule summarise_editing:
         ],
         published=own("resources/published.yaml"),
     output:
-        editing="results/tables/editing.csv",
-        tests="results/tables/editing_tests.csv",
+        editing=table("editing", "editing"),
+        tests=table("editing_tests", "editing"),
         skipped="results/tables/editing_skipped.csv",
-        fluency="results/tables/editing_fluency.csv",
-        layers="results/tables/editing_layers.csv",
-        localization="results/tables/editing_localization.csv",
-        directions="results/tables/editing_directions.csv",
-        completions="results/tables/editing_completions.csv",
+        fluency=table("editing_fluency", "editing"),
+        layers=table("editing_layers", "editing"),
+        localization=table("editing_localization", "editing"),
+        directions=table("editing_directions", "editing"),
+        completions=table("editing_completions", "editing"),
     log:
         "results/logs/summarise_editing.log",
     benchmark:

@@ -62,8 +62,8 @@ rule summarise_localization:
         neurons=per_task("results/localization/{model}/{task}.neurons.parquet"),
         published=own("resources/published.yaml"),
     output:
-        table="results/tables/localization.csv",
-        layers="results/tables/layers.csv",
+        table=table("localization", "localization"),
+        layers=table("layers", "localization"),
         layers_by_task="results/tables/layers_by_task.csv",
         number_neurons="results/tables/number_neurons.csv",
     log:

@@ -110,7 +110,7 @@ rule summarise_models:
     input:
         evaluations=expand("results/models/{model}.evaluation.parquet", model=STUDY.models),
     output:
-        table="results/tables/models.csv",
+        table=table("models", "models"),
     log:
         "results/logs/summarise_models.log",
     benchmark:

@@ -74,10 +74,10 @@ rule summarise_suppression:
         slopes=expand("results/suppression/{model}.slopes.parquet", model=SUPPRESSED),
         published=own("resources/published.yaml"),
     output:
-        suppression="results/tables/suppression.csv",
-        significance="results/tables/significance.csv",
-        accuracy="results/tables/accuracy.csv",
-        company="results/tables/company.csv",
+        suppression=table("suppression", "suppression"),
+        significance=table("significance", "suppression"),
+        accuracy=table("accuracy", "suppression"),
+        company=table("company", "suppression"),
     log:
         "results/logs/summarise_suppression.log",
     benchmark:
@@ -98,7 +98,7 @@ rule compare_variants:
     input:
         company=expand("results/suppression/{model}.company.parquet", model=IN_WORLDS),
     output:
-        table="results/tables/variants.csv",
+        table=table("variants", "suppression"),
         effects="results/tables/variant_effects.csv",
     log:
         "results/logs/compare_variants.log",

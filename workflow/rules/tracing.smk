@@ -46,9 +46,9 @@ rule summarise_tracing:
             for table in ("prompts", "effects")
         ],
     output:
-        tracing="results/tables/tracing.csv",
-        roles="results/tables/tracing_roles.csv",
-        comparison="results/tables/tracing_comparison.csv",
+        tracing=table("tracing", "tracing"),
+        roles=table("tracing_roles", "tracing"),
+        comparison=table("tracing_comparison", "tracing"),
         skipped="results/tables/tracing_skipped.csv",
         examples="results/tables/tracing_examples.csv",
     log:

@@ -9,8 +9,9 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from kn_thesis.configuration.own_tasks import OwnTasks
 from kn_thesis.configuration.schema import Family, Study
-from kn_thesis.configuration.tasks import TaskTable, objective, takes
+from kn_thesis.configuration.tasks import TaskTable, objective, takes, with_own
 from kn_thesis.errors import UserError
 
 Key = tuple[str | int, ...]
@@ -34,6 +35,12 @@ def check_configuration(config: Mapping[str, Any], layers: Sequence[Layer], task
     except ValidationError as error:
         mistakes = [(_key(detail), _say(detail)) for detail in error.errors()]
     # Names and sections are held against each other even where the schema has found mistakes elsewhere.
+    try:
+        tasks = with_own(tasks, OwnTasks.model_validate(_section(config, "tasks", "own")).model_dump())
+    except ValidationError:
+        pass  # the schema has said so
+    except UserError as error:
+        mistakes.append((("tasks", "own"), str(error).removeprefix("tasks.own: ")))
     mistakes += [*_task_mistakes(config, tasks), *_cross_mistakes(config, tasks)]
     mistakes += [*_traced_mistakes(config), *_edited_mistakes(config, tasks)]
     if mistakes or study is None:
@@ -140,8 +147,8 @@ def _task_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tuple[Ke
                         f"{name!r} is not a known {kind[:-1]}: {_guess(name, known)}allowed are those in {TASKS_FILE}"
                     )
                     mistakes.append((key, text))
-                elif corpus not in known[name].corpora:
-                    there = ", ".join(n for n in known if corpus in known[n].corpora)
+                elif not known[name].is_in(corpus):
+                    there = ", ".join(n for n in known if known[n].is_in(corpus))
                     mistakes.append((key, f"{name!r} is not in the source {corpus!r}; allowed: {there}"))
                 elif name in names[:index]:
                     mistakes.append((key, f"{name!r} is named twice: name it once"))

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from kn_thesis.configuration.editing import Editing
+from kn_thesis.configuration.own_tasks import OwnTasks
 from kn_thesis.configuration.types import Count, Family, Name, OpenShare, Share, Strict, Word
 
 # The published words (resources/published.yaml), by what they carry.
@@ -70,8 +71,9 @@ class Corpora(Strict):
 class Tasks(Strict):
     """Which paradigms and relations, and how many of their prompts."""
 
-    paradigms: list[str] = Field(default_factory=list, description="BLiMP's names")
-    relations: list[str] = Field(default_factory=list, description="ParaRel's names")
+    own: OwnTasks = Field(default_factory=OwnTasks, description="paradigms and relations of one's own, by name")
+    paradigms: list[str] = Field(default_factory=list, description="BLiMP's names, and one's own")
+    relations: list[str] = Field(default_factory=list, description="ParaRel's names, and one's own")
     evaluated: Count = Field(400, description="most prompts per task on which models are scored")
     attributed: Count = Field(60, description="most prompts per task whose neurons are localized")
     max_target_tokens: Count = Field(3, description="longer targets are left out and counted")

@@ -1,9 +1,12 @@
-"""The table of tasks (resources/tasks.yaml): which kind of model can take which, and which corpus has it."""
+"""The table of tasks: which kind of model can take which, and which corpus has it.
+
+It is resources/tasks.yaml and the user's own tasks.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kn_thesis.configuration.types import MASKED_FAMILIES
@@ -17,6 +20,7 @@ class Task:
     """A paradigm or a relation: its label, its corpora, the objectives that can take it.
 
     inverse, synonym: names of the relations that ask the same from the object's side, and in other terms; "" for none.
+    files: of a task of the user's own, by what is in them (pairs, or patterns and facts); it is in no corpus.
     """
 
     name: str
@@ -26,6 +30,11 @@ class Task:
     takes: tuple[str, ...]
     inverse: str = ""
     synonym: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def is_in(self, corpus: str) -> bool:
+        """Whether models can be asked it in a study of that corpus: the user's own tasks can be anywhere."""
+        return bool(self.files) or corpus in self.corpora
 
 
 @dataclass(frozen=True)
@@ -65,12 +74,43 @@ def task_table(content: Mapping[str, Any]) -> TaskTable:
     return TaskTable(paradigms, relations)
 
 
+def with_own(tasks: TaskTable, own: Mapping[str, Any]) -> TaskTable:
+    """The table and the user's own tasks, `own` as in the configuration's section `tasks.own`.
+
+    Raises UserError for a name that is taken, and as `task_table` does.
+    """
+    paradigms = {
+        name: Task(name, "paradigm", name, (), tuple(entry["takes"]), files={"pairs": entry["pairs"]})
+        for name, entry in own["paradigms"].items()
+    }
+    relations = {
+        name: Task(
+            name,
+            "relation",
+            name,
+            (),
+            OBJECTIVES,
+            entry["inverse"],
+            entry["synonym"],
+            {part: entry[part] for part in ("patterns", "facts")},
+        )
+        for name, entry in own["relations"].items()
+    }
+    for name in (*paradigms, *relations):
+        if name in tasks.paradigms or name in tasks.relations or (name in paradigms and name in relations):
+            raise UserError(f"tasks.own: there is a task {name!r} already: choose another name")
+    everything = {**tasks.relations, **relations}
+    _check_links(everything)
+    return TaskTable({**tasks.paradigms, **paradigms}, everything)
+
+
 def _check_links(relations: Mapping[str, Task]) -> None:
     for name, task in relations.items():
         for link, other in (("inverse", task.inverse), ("synonym", task.synonym)):
-            where = f"resources/tasks.yaml: relations.{name}.{link}"
+            file = "tasks.own" if task.files else "resources/tasks.yaml"
+            where = f"{file}: relations.{name}.{link}"
             if other and other not in relations:
-                raise UserError(f"{where}: {other!r} is no relation of this file: name one that is, or take it away")
+                raise UserError(f"{where}: {other!r} is no relation: name one that is, or take it away")
             if link == "synonym" and other == name:
                 raise UserError(f"{where}: {name} is no synonym of itself: name another relation, or take it away")
             if link == "inverse" and other and relations[other].inverse != name:

@@ -8,6 +8,7 @@ To add one, write a module with
    `covariance` when it can use them;
 
 and enter it in EDITORS. Its settings then stand in the configuration under its name.
+resources/examples/editor/ is a whole example, done step by step in the README.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def restarted(
     """
     prompts = run[0].hidden.shape[0]
     place = torch.full((1,), run[0].hidden.shape[1] - 1, device=gaps.device)
-    rows = run[0].state.new_empty(prompts, 0, run[0].state.shape[-1])
+    rows = run[0].hidden.new_empty(prompts, 0, run[0].hidden.shape[-1])
     for layer, clean in enumerate(run):
         if rows.shape[1]:
             context = _last_token_attention(*adapter.project(layer, rows, place), clean)

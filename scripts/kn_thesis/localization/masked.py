@@ -29,7 +29,7 @@ def restarted(
     index = torch.arange(prompts, device=gaps.device), gaps
     # Rows whose tokens all differ, and those that have just left the layer they started in: the gap's token alone.
     full = run[0].hidden.new_empty(prompts, 0, *run[0].hidden.shape[1:])
-    fresh = run[0].state.new_empty(prompts, 0, run[0].state.shape[-1])
+    fresh = run[0].hidden.new_empty(prompts, 0, run[0].hidden.shape[-1])
     for layer, clean in enumerate(run):
         last = layer + 1 == len(run)
         parts = [(full, adapter.project(layer, full, positions))] if full.shape[1] else []

@@ -10,6 +10,7 @@ one, say GPT-J, write `gptj.py` with
 
 and enter it in `families.py`. `tests/test_attribution.py` compares each family with the plain algorithm run on the
 untouched model: add a tiny random model of the family there, and it tells whether the adapter is right.
+resources/examples/family/ is a whole example, done step by step in the README.
 
 A layer is split where the methods have to reach in:
 
