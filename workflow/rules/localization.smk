@@ -64,8 +64,8 @@ rule summarise_localization:
     output:
         table=table("localization", "localization"),
         layers=table("layers", "localization"),
-        layers_by_task="results/tables/layers_by_task.csv",
-        number_neurons="results/tables/number_neurons.csv",
+        layers_by_task=table("layers_by_task", "localization"),
+        number_neurons=table("number_neurons", "localization"),
     log:
         "results/logs/summarise_localization.log",
     benchmark:

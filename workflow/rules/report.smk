@@ -130,8 +130,8 @@ rule judge_claims:
         rules=own("resources/claims.yaml"),
         published=own("resources/published.yaml"),
     output:
-        claims="results/tables/claims.csv",
-        parts="results/tables/claim_parts.csv",
+        claims=table("claims", "claims"),
+        parts=table("claim_parts", "claims"),
     log:
         "results/logs/judge_claims.log",
     benchmark:
