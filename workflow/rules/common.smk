@@ -179,7 +179,8 @@ def fetched_files():
     tasks = {task for model in STUDY.models for task in tasks_of(model)}
     tasks |= {*STUDY.corpora.fetched.paradigms, *STUDY.corpora.fetched.relations} if TRAINED else set()
     parts = {"paradigm": ["paradigms"], "relation": ["patterns", "facts"]}
-    files = [(PUBLIC_FILES[part], task) for task in tasks for part in parts[TASKS[task].kind]]
+    fetched = [task for task in tasks if not TASKS[task].files]
+    files = [(PUBLIC_FILES[part], task) for task in fetched for part in parts[TASKS[task].kind]]
     return sorted([corpus, path.format(task=task)] for (corpus, path), task in files)
 
 

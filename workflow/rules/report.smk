@@ -284,7 +284,10 @@ rule build_provenance:
         weights=expand("results/models/{model}/model.safetensors", model=TRAINED),
         texts=sorted({f"results/corpora/{corpus_of(model)}/text.txt" for model in TRAINED}),
         manifest=own("resources/corpora.yaml"),
-        resources=sorted(own(path) for path in (ROOT / "resources").rglob("[!.]*") if path.is_file()),
+        resources=sorted(
+            {own(path) for path in (ROOT / "resources").rglob("[!.]*") if path.is_file()}
+            | {own(path) for task in (TASKS.paradigms | TASKS.relations).values() for path in task.files.values()}
+        ),
         template=own("workflow/report/page.html.j2"),
         parts=PAGE_PARTS,
     output:
