@@ -90,7 +90,14 @@ def judge(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """claims.csv and claim_parts.csv: a row per claim, model (`all`: over models) and variant, and per part of it.
 
-    The numbers of a claim are those of the part that it shows; `deciding` names the one that the verdict hangs on.
+    claims.csv: claim (number), says, chapter, model, family, variant (the editor it is judged by; of several models all),
+    headline (whether this variant leads); verdict, deciding (the part that it hangs on). Of the part that the claim
+    shows: part, measure (words), unit, units (their number), effect with the ends of its 95 % interval (low, high), in
+    the unit that `measure` says, shares as shares; side and bound (where the claim has it), form (how it is written),
+    published (number) or published_text, place, test. p_for, p_against: of the whole claim, before and after Holm's
+    correction over the model's claims; asked; note. claim_parts.csv: the same for each part, with its own p-values,
+    uncorrected, and whether it holds at the level ("yes", "no", "open").
+
     tables: those that the claims name, by name. families: of each model, in order. together: the models that are taken
     together; models of other worlds are judged, but are no repetition of these. Raises UserError for a table, measure
     or published value that does not exist.
