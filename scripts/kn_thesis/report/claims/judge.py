@@ -90,8 +90,8 @@ def judge(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """claims.csv and claim_parts.csv: a row per claim, model (`all`: over models) and variant, and per part of it.
 
-    claims.csv: claim (number), says, chapter, model, family, variant (the editor it is judged by; of several models all),
-    headline (whether this variant leads); verdict, deciding (the part that it hangs on). Of the part that the claim
+    claims.csv: claim (number), says, chapter, model, family, variant (the editor that it is judged by; over models
+    all of theirs), headline (whether this variant leads); verdict, deciding (the part that it hangs on). Of the part that the claim
     shows: part, measure (words), unit, units (their number), effect with the ends of its 95 % interval (low, high), in
     the unit that `measure` says, shares as shares; side and bound (where the claim has it), form (how it is written),
     published (number) or published_text, place, test. p_for, p_against: of the whole claim, before and after Holm's
