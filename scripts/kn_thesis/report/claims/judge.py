@@ -91,12 +91,12 @@ def judge(
     """claims.csv and claim_parts.csv: a row per claim, model (`all`: over models) and variant, and per part of it.
 
     claims.csv: claim (number), says, chapter, model, family, variant (the editor that it is judged by; over models
-    all of theirs), headline (whether this variant leads); verdict, deciding (the part that it hangs on). Of the part that the claim
-    shows: part, measure (words), unit, units (their number), effect with the ends of its 95 % interval (low, high), in
-    the unit that `measure` says, shares as shares; side and bound (where the claim has it), form (how it is written),
-    published (number) or published_text, place, test. p_for, p_against: of the whole claim, before and after Holm's
-    correction over the model's claims; asked; note. claim_parts.csv: the same for each part, with its own p-values,
-    uncorrected, and whether it holds at the level ("yes", "no", "open").
+    all of theirs), headline (whether this variant leads); verdict, deciding (the part that it hangs on). Of the part
+    that the claim shows: part, measure (words), unit, units (their number), effect with the ends of its 95 % interval
+    (low, high), in the unit that `measure` says, shares as shares; side and bound (where the claim has it), form (how
+    it is written), published (number) or published_text, place, test. p_for, p_against: of the whole claim, before
+    and after Holm's correction over the model's claims; asked; note. claim_parts.csv: the same for each part, with
+    its own p-values, uncorrected, and whether it holds at the level ("yes", "no", "open").
 
     tables: those that the claims name, by name. families: of each model, in order. together: the models that are taken
     together; models of other worlds are judged, but are no repetition of these. Raises UserError for a table, measure
