@@ -206,6 +206,12 @@ def test_a_new_paradigm_runs_only_its_own_jobs(study: Path) -> None:
     assert not jobs["make_world"] and not jobs["train_model"]
 
 
+def test_a_new_paradigm_hides_no_other_change(study: Path) -> None:
+    edit(study / SMOKE, "  relations:\n", "    - anaphor_number_agreement\n  relations:\n")
+    edit(study / SMOKE, "      nodes: 3\n", "      nodes: 4\n")
+    assert planned_jobs(study)["edit_tasks"] == 2
+
+
 def test_the_last_study_asked_for_does_not_undo_the_models_of_another(study: Path) -> None:
     edit(study / SMOKE, "\nattribution:\n  nodes: 3", "\nattribution:\n  nodes: 4")
     jobs = planned_jobs(study)

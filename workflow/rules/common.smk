@@ -199,11 +199,6 @@ def model_files(model):
     return [f"results/models/{model}/{file}" for file in files]
 
 
-def learned(model):
-    """The check of a model: what it has learned it does not unlearn when a task is added, so its age is no matter."""
-    return ancient(f"results/models/{model}.learned.txt")
-
-
 def loading(model):
     """How a model is loaded."""
     return entries(STUDY.models[model], "dtype", "device")
@@ -304,7 +299,6 @@ def edit_inputs(batch):
         "model": model_files(batch.model),
         "tables": list(dict.fromkeys(files)),
         "synonyms": own("resources/synonyms.csv"),
-        "learned": learned(batch.model),
     }
 
 

@@ -9,7 +9,6 @@ for batch in batches(tasks_of):
         input:
             model=model_files(batch.model),
             prompts=batch.files("results/prompts/{model}/{task}.parquet"),
-            learned=learned(batch.model),
         output:
             attributions=batch.files("results/localization/{model}/{task}.safetensors"),
         log:

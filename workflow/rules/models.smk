@@ -106,9 +106,12 @@ rule check_model:
         "../../scripts/check_model.py"
 
 
+# Nothing is judged or reported of models that have not learned. No other rule waits for the check: it goes before them by
+# its priority, and an input marked `ancient` would hide from Snakemake what else has changed in the jobs behind it.
 rule summarise_models:
     input:
         evaluations=expand("results/models/{model}.evaluation.parquet", model=STUDY.models),
+        learned=expand("results/models/{model}.learned.txt", model=STUDY.models),
     output:
         table=table("models", "models"),
     log:

@@ -13,7 +13,6 @@ for batch in batches(traced_tasks):
         input:
             model=model_files(batch.model),
             prompts=batch.files("results/prompts/{model}/{task}.parquet"),
-            learned=learned(batch.model),
         output:
             prompts=batch.files(f"{TRACES}.prompts.parquet"),
             effects=batch.files(f"{TRACES}.effects.parquet"),
