@@ -14,7 +14,7 @@ from kn_thesis.frames import read_words
 from kn_thesis.report.claims.figures import plot_claim, plot_claims
 from kn_thesis.report.claims.page import claim_section, say_parts, verdict_table, verdicts_html
 from kn_thesis.report.claims.words import bound, chip, effect, number, published, say, verdict_of, who
-from kn_thesis.report.overview import overview
+from kn_thesis.report.overview import _against, overview
 from kn_thesis.report.pages import Chapter
 from tests.claim_tables import MODELS, NOT_SUPPORTED, UNDECIDED, tables
 from tests.test_claims import NUMBERS, judged
@@ -136,8 +136,13 @@ def test_the_first_page(found: Judged, tmp_path: Path) -> None:
     )
     assert "Of the paper's 12 claims, over these models: 10 supported (" in body
     assert '1 not supported (<a href="#claim-9">9</a>); 1 undecided (<a href="#claim-12">12</a>)' in body
+    assert "Single models contradict" not in body and "No single model contradicts any." in body
     assert "a &lt;study&gt;</strong>, seed 3, on BLiMP and ParaRel" in body
     assert "1,010 prompts and pairs of 1 paradigm and 1 relation; 7 were left out" in body
     assert "100.0% of 50 answers are right; worst in a of bert, 100%" in body
     assert "bert, trained here: 4 layers of 512 MLP neurons" in body and "<code>mine</code>" in body
     assert all(body.count(f'id="claim-{claim}"') == 1 for claim in NUMBERS)
+
+
+def test_what_single_models_contradict_stands_at_the_top(found: Judged) -> None:
+    assert _against(found[0], list(MODELS)) == ' Single models contradict <a href="#claim-9">9</a> (gpt2, llama).'

@@ -44,7 +44,7 @@ def overview(
         for chapter in chapters
     )
     return (
-        f'<h1>Twelve claims, answered</h1><p class="finding">{_summary(claims)}</p>{_run(tables, study, shown)}'
+        f'<h1>Twelve claims, answered</h1><p class="finding">{_summary(claims, shown)}</p>{_run(tables, study, shown)}'
         f'<h2 id="claims">The claims</h2>{verdict_table(claims, shown)}'
         f'<p id="rule">{RULE}</p><h2 id="pictures">One by one</h2>{sections}'
         f'<h2 id="chapters">Chapters</h2><div class="cards">{cards}</div>'
@@ -55,7 +55,7 @@ def _of(claims: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
     return claims[claims["model"].isin([OVER_MODELS, *shown])]
 
 
-def _summary(claims: pd.DataFrame) -> str:
+def _summary(claims: pd.DataFrame, shown: Sequence[str]) -> str:
     """How many claims are supported, contradicted and open, over models, with their numbers."""
     over = leading(claims)
     over = over[over["model"] == OVER_MODELS]
@@ -64,7 +64,18 @@ def _summary(claims: pd.DataFrame) -> str:
         found.setdefault(verdict_of(row), []).append(f'<a href="#claim-{row["claim"]}">{row["claim"]}</a>')
     order = [name for name in ("supported", "not supported", "undecided", "not asked") if name in found]
     said = "; ".join(f"{len(found[name])} {name} ({', '.join(found[name])})" for name in order)
-    return f"Of the paper's {len(over)} claims, over these models: {said}."
+    return f"Of the paper's {len(over)} claims, over these models: {said}.{_against(claims, shown)}"
+
+
+def _against(claims: pd.DataFrame, shown: Sequence[str]) -> str:
+    """Which claims single models contradict, so that no average hides it."""
+    rows = leading(claims)
+    rows = rows[rows["model"].isin(shown) & (rows["verdict"] == "not supported")]
+    said = [
+        f'<a href="#claim-{number}">{number}</a> ({html.escape(", ".join(part["model"]))})'
+        for number, part in rows.groupby("claim", sort=True)
+    ]
+    return f" Single models contradict {'; '.join(said)}." if said else " No single model contradicts any."
 
 
 def _run(tables: Mapping[str, pd.DataFrame], study: Mapping[str, Any], shown: Sequence[str]) -> str:
