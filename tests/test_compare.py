@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import comb, erfc, sqrt
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from kn_thesis.errors import UserError
 from kn_thesis.report.comparison.compare import Comparison, compare
 from kn_thesis.report.comparison.figures import MANY, draw
 from kn_thesis.report.comparison.matching import differing_cells, matched, text_key
+from kn_thesis.report.comparison.registry import TABLES
 from kn_thesis.report.comparison.runs import two_runs
 from kn_thesis.report.comparison.summary import headline, summary_table
 from tests.compared_runs import ROOT, company_table, models_table, write_run
@@ -243,3 +245,22 @@ def test_the_picture_tells_verdicts_apart_by_mark_and_word(tmp_path: Path) -> No
     assert draw(rows[:1], "slope", tmp_path, "one") is None, "one point is no picture"
     many = draw(pd.concat([rows] * (MANY // 3 + 1), ignore_index=True), "slope", tmp_path, "many")
     assert many is not None and "<image" in many.read_text() and "<image" not in text
+
+
+def test_a_table_that_one_run_has_empty_is_compared(tmp_path: Path) -> None:
+    full = pd.DataFrame({"model": ["m"], "layer": [0], "note": ["few"], "share": [0.5]})
+    models = models_table([90])
+    first = write_run(tmp_path / "a", models=models, other=full)
+    second = write_run(tmp_path / "b", models=models, other=full.iloc[:0])
+    comparison = compared(first, second)
+    # Nothing is known of the table: its rows are told by their words, and nothing was measured in it.
+    assert rows_of(comparison, "other").empty and not rows_of(comparison, "other").columns.duplicated().any()
+    other = next(table for table in comparison.tables if table.name == "other")
+    assert other.all_identical and (other.both, other.only_first, other.only_second) == (0, 1, 0)
+
+
+def test_the_tables_of_a_study_are_known() -> None:
+    rules = (ROOT / "workflow/rules/report.smk").read_text()
+    lists = rules[rules.index("TABLES = [") : rules.index("rule judge_claims")]
+    single = set(re.findall(r'"(\w+)"', lists)) - {"roles", "comparison", "skipped", "examples", "tests", "fluency"}
+    assert {"claims", "claim_parts", "layers_by_task"} <= single - {"layers", "localization"} <= set(TABLES)

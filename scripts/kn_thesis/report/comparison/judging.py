@@ -47,7 +47,7 @@ def judged(pair: Matched, measures: Sequence[Measure], flags: Sequence[str]) -> 
         rows = pd.concat([keys, rows.assign(quantity=measure.name, note=_notes(rows, measure, flips))], axis=1)
         parts.append(rows[rows["A"].notna() | rows["B"].notna() | flips.ne("")])
     if not parts:
-        return pd.DataFrame(columns=[*pair.key, *COLUMNS])
+        return pd.DataFrame(columns=[*(name for name in pair.key if name not in COLUMNS), *COLUMNS])
     table = pd.concat(parts, ignore_index=True)
     table["difference"] = table["B"] - table["A"]
     table["test"], table["p"] = tests(table)

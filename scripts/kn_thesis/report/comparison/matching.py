@@ -55,7 +55,7 @@ def _as_text(column: pd.Series) -> pd.Series:
     """One spelling for a key: whole numbers without decimals, whatever the column's type; "" for an empty cell."""
     if pd.api.types.is_bool_dtype(column) or not pd.api.types.is_numeric_dtype(column):
         return column.astype(object).where(column.notna(), "").astype(str)
-    return column.map(lambda value: "" if value != value else f"{value:.15g}")
+    return pd.Series(["" if value != value else f"{value:.15g}" for value in column], index=column.index, dtype=str)
 
 
 def text_key(first: pd.DataFrame, second: pd.DataFrame) -> list[str]:

@@ -60,6 +60,7 @@ def _plain(name: str, signed: bool = False) -> Measure:
 
 TABLES: dict[str, Known] = {
     "claims": Known(("claim", "model", "variant"), (_plain("effect", True),), ("verdict",)),
+    "claim_parts": Known(("claim", "part", "model", "variant"), (_plain("effect", True),), ("holds",)),
     "models": Known(
         ("model", "task", "split"), (Measure("accuracy", "accuracy", "low", "high", count="correct", of="n"),)
     ),
@@ -67,6 +68,10 @@ TABLES: dict[str, Known] = {
     "layers": Known(
         ("model", "kind", "layer"), (Measure("share", "share", count="neurons", within=("model", "kind")),)
     ),
+    "layers_by_task": Known(
+        ("model", "task", "layer"), (Measure("share", "share", count="neurons", within=("model", "task")),)
+    ),
+    "number_neurons": Known(("model", "task")),
     "suppression": Known(
         ("model", "task", "kind", "set", "operation", "word"), (_plain("log_change", True),), ("significant",)
     ),
