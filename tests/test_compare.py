@@ -248,7 +248,7 @@ def test_the_picture_tells_verdicts_apart_by_mark_and_word(tmp_path: Path) -> No
 
 
 def test_a_table_that_one_run_has_empty_is_compared(tmp_path: Path) -> None:
-    full = pd.DataFrame({"model": ["m"], "layer": [0], "note": ["few"], "share": [0.5]})
+    full = pd.DataFrame({"task": ["t"], "layer": [0], "note": ["few"], "share": [0.5]})
     models = models_table([90])
     first = write_run(tmp_path / "a", models=models, other=full)
     second = write_run(tmp_path / "b", models=models, other=full.iloc[:0])
