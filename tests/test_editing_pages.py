@@ -14,17 +14,17 @@ import pytest
 from kn_thesis.editing.completions import completions_html
 from kn_thesis.editing.findings import (
     by_task,
-    first_page_sentence,
     poster_table,
-    say_agreement,
-    say_criteria,
     say_fluency,
+    say_kept,
     say_reach,
     say_skipped,
     say_tests,
 )
 from kn_thesis.editing.localized import say_directions, say_layers
 from kn_thesis.editing.names import RELATION_CRITERIA
+from kn_thesis.report.claims.page import say_parts
+from tests.claim_tables import tables as claim_tables
 from tests.edited_tables import (
     comparison_row,
     completions_table,
@@ -35,6 +35,7 @@ from tests.edited_tables import (
     localization_row,
     skipped_table,
 )
+from tests.test_claims import judged
 
 ROOT = Path(__file__).parents[1]
 
@@ -73,7 +74,10 @@ def test_completions_of_words_that_look_like_nothing(tmp_path: Path) -> None:
 
 def tables() -> dict[str, pd.DataFrame]:
     """Every table of the chapter."""
+    claims, parts = judged(claim_tables({}))
     return {
+        "claims": claims,
+        "claim_parts": parts,
         "editing": editing_table(),
         "tests": pd.DataFrame([comparison_row("gpt2", "symmetry_new")]),
         "skipped": skipped_table(),
@@ -89,13 +93,12 @@ def test_nothing_was_edited(tmp_path: Path) -> None:
     """The tables of a study without edits are written, read again, and spoken of."""
     heads = {name: through_file(table.iloc[:0], tmp_path / f"{name}.csv") for name, table in tables().items()}
     for found in (heads, dict.fromkeys(heads, pd.DataFrame())):
-        assert say_criteria(found["editing"]) == say_agreement(found["editing"]) == []
+        assert say_kept(found["editing"]) == say_parts(found["claim_parts"], [8, 9, 10, 11]) == []
         assert say_reach(found["editing"]) == say_tests(found["tests"]) == []
         assert say_skipped(found["skipped"]) == ["Nothing was edited."]
         assert say_fluency(found["fluency"]) == ["No continuation was sampled."]
         assert len(say_layers(found["layers"], found["localization"])) == 1
         assert say_directions(found["directions"])[0].startswith("Nothing to compare")
-        assert first_page_sentence(found["editing"], found["directions"]) == "No fact was edited with ROME."
         assert by_task(found["editing"], "relation", RELATION_CRITERIA).empty
         assert list(poster_table(found["editing"]).columns) == ["criterion", "published"]
         assert completions_html(found["completions"], "").endswith("<p>No completion was kept.</p>")

@@ -180,8 +180,10 @@ def test_another_rule_is_planned_and_drawn_anew(study: Path) -> None:
     assert not jobs["render_chapter"] and not jobs["train_model"]
 
 
-@pytest.mark.parametrize("file", ["page.css", "page.js", "theme.js", "notebook/index.html.j2"])
+@pytest.mark.parametrize("file", ["page.css", "notebook/index.html.j2"])
 def test_what_pages_are_made_of_renders_them_again(study: Path, file: str) -> None:
+    rules = (study / "workflow/rules/report.smk").read_text()
+    assert all(f'"{part.name}"' in rules for part in (study / "workflow/report").glob("*.[cj]s*"))
     path = study / "workflow/report" / file
     path.write_text(path.read_text() + "\n")
     assert planned_jobs(study) == {"render_chapter": 6} | dict.fromkeys(LAST, 1)

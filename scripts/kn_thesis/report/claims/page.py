@@ -100,6 +100,8 @@ def say_parts(parts: pd.DataFrame, numbers: Sequence[int]) -> list[str]:
 
     A line per claim, model and variant, from claim_parts.csv; what is not asked is not named.
     """
+    if not len(parts):
+        return []
     rows = parts[parts["claim"].isin(numbers) & (parts["model"] != OVER_MODELS) & parts["effect"].notna()]
     lines = []
     for (number, model), of_model in rows.groupby(["claim", "model"], sort=False):
