@@ -16,10 +16,10 @@ from kn_thesis.report.claims.estimates import Estimate
 from kn_thesis.report.claims.measures import MEASURES
 from kn_thesis.report.claims.published import VALUES
 from kn_thesis.report.claims.rules import Claim, Part, Rules
+from kn_thesis.report.claims.words import OVER_MODELS
 
 SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
 OPPOSITE = {SUPPORTED: NOT_SUPPORTED, NOT_SUPPORTED: SUPPORTED}
-OVER_MODELS = "all"
 HOLDS = {(True, False): "yes", (False, True): "no"}
 
 CLAIM_COLUMNS = ["claim", "says", "chapter", "model", "family", "variant", "headline", "verdict", "deciding", "part"]

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from kn_thesis.report.claims import edited, localized, suppressed
 from kn_thesis.report.claims.estimates import Estimate, combined, evidence
-from kn_thesis.report.claims.rules import Part
 
 
 class Measure(NamedTuple):
@@ -34,8 +33,3 @@ MEASURES: Mapping[str, Measure] = {
         edited.two_sites, edited.sites_together, lambda estimate, side, bound: edited.sites_evidence(estimate)
     ),
 }
-
-
-def measure_of(part: Part) -> Measure:
-    """A part's measure; KeyError for a name that there is none of (`read_rules` is followed by `check_measures`)."""
-    return MEASURES[part.measure]
