@@ -12,7 +12,7 @@ import pandas as pd
 from kn_thesis.clusters import holm
 from kn_thesis.editing.rows import chosen, editors_of
 from kn_thesis.errors import UserError
-from kn_thesis.report.claims.estimates import Estimate
+from kn_thesis.report.claims.estimates import Estimate, missing
 from kn_thesis.report.claims.measures import MEASURES
 from kn_thesis.report.claims.published import VALUES
 from kn_thesis.report.claims.rules import Claim, Part, Rules
@@ -22,24 +22,11 @@ SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
 OPPOSITE = {SUPPORTED: NOT_SUPPORTED, NOT_SUPPORTED: SUPPORTED}
 HOLDS = {(True, False): "yes", (False, True): "no"}
 
+NUMBERS = ["unit", "units", "effect", "low", "high", "side", "bound", "form", "published", "published_text", "place"]
 CLAIM_COLUMNS = ["claim", "says", "chapter", "model", "family", "variant", "headline", "verdict", "deciding", "part"]
-CLAIM_COLUMNS += [
-    "measure",
-    "unit",
-    "units",
-    "effect",
-    "low",
-    "high",
-    "side",
-    "bound",
-    "form",
-    "published",
-    "published_text",
-]
-CLAIM_COLUMNS += ["place", "test", "p_for", "p_against", "p_for_holm", "p_against_holm", "asked", "note"]
-PART_COLUMNS = ["claim", "part", "model", "family", "variant", "headline", "says", "unit", "units", "effect", "low"]
-PART_COLUMNS += ["high", "side", "bound", "form", "published", "published_text", "place", "test", "p_for", "p_against"]
-PART_COLUMNS += ["holds", "note"]
+CLAIM_COLUMNS += ["measure", *NUMBERS, "test", "p_for", "p_against", "p_for_holm", "p_against_holm", "asked", "note"]
+PART_COLUMNS = ["claim", "part", "model", "family", "variant", "headline", "says", *NUMBERS, "test"]
+PART_COLUMNS += ["p_for", "p_against", "holds", "note"]
 
 
 @dataclass
@@ -138,8 +125,8 @@ def _cases(claim: Claim, tables: Mapping[str, pd.DataFrame], model: str, rules: 
     own = {name: tables[name] for name in claim.reads}
     variants = _variants(claim, tables, model)
     if claim.method and not variants:
-        nothing = Estimate(*[math.nan] * 4, units=0, note=f"nothing is edited with {claim.method} in this model")
-        yield Case(claim, model, "", [nothing for _ in claim.parts], [(math.nan, math.nan)] * len(claim.parts))
+        nothing = missing(f"nothing is edited with {claim.method} in this model")
+        yield Case(claim, model, "", [nothing] * len(claim.parts), [(math.nan, math.nan)] * len(claim.parts))
         return
     cases = [_case(claim, own, model, variant, rules) for variant in variants or [""]]
     best = max(range(len(cases)), key=lambda number: _rank(cases[number].estimates[0]))
@@ -153,13 +140,17 @@ def _variants(claim: Claim, tables: Mapping[str, pd.DataFrame], model: str) -> l
 
 
 def _case(claim: Claim, tables: Mapping[str, pd.DataFrame], model: str, variant: str, rules: Rules) -> Case:
-    estimates, tails = [], []
-    for part in claim.parts:
-        measure = MEASURES[part.measure]
-        arguments = dict(part.of) | ({"editor": variant} if variant else {})
-        estimates.append(measure.estimate(tables, model, rules.fewest, **arguments))
-        tails.append(measure.weigh(estimates[-1], part.side, part.bound))
-    return Case(claim, model, variant, estimates, tails)
+    editor = {"editor": variant} if variant else {}
+    estimates = [
+        MEASURES[part.measure].estimate(tables, model, rules.fewest, **part.of, **editor) for part in claim.parts
+    ]
+    return Case(claim, model, variant, estimates, _tails(claim, estimates))
+
+
+def _tails(claim: Claim, estimates: Sequence[Estimate]) -> list[tuple[float, float]]:
+    """P-values for and against each part."""
+    both = zip(claim.parts, estimates, strict=True)
+    return [MEASURES[part.measure].weigh(estimate, part.side, part.bound) for part, estimate in both]
 
 
 def _rank(estimate: Estimate) -> float:
@@ -170,14 +161,15 @@ def _rank(estimate: Estimate) -> float:
 def _together(claim: Claim, cases: Sequence[Case]) -> tuple[Case, list[str]]:
     """A claim over models, from the leading case of each, and their verdicts."""
     led = [case for case in cases if case.claim is claim and case.headline]
-    estimates, tails = [], []
-    for number, part in enumerate(claim.parts):
-        measure = MEASURES[part.measure]
-        estimates.append(measure.combine([case.estimates[number] for case in led]))
-        tails.append(measure.weigh(estimates[-1], part.side, part.bound))
+    estimates = [
+        MEASURES[part.measure].combine([case.estimates[number] for case in led])
+        for number, part in enumerate(claim.parts)
+    ]
     variants = list(dict.fromkeys(case.variant for case in led if case.variant))
     most = max((case.variants for case in led), default=1)
-    return Case(claim, OVER_MODELS, " ".join(variants), estimates, tails, most), [case.verdict for case in led]
+    return Case(claim, OVER_MODELS, " ".join(variants), estimates, _tails(claim, estimates), most), [
+        case.verdict for case in led
+    ]
 
 
 def _correct(cases: Sequence[Case], level: float) -> None:

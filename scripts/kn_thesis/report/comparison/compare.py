@@ -20,8 +20,8 @@ class TableComparison:
     """One table of both runs. Numbers of rows: in both, only in one; differing: in both, with a cell that differs.
 
     `rows`: judging.judged's table, empty for a table without measures; `cells`: matching.differing_cells's.
-    `same_bytes`: both files are the same. `flags`: columns that
-    say yes or no, or a verdict. `missing`: measures that one side lacks.
+    `same_bytes`: both files are the same. `flags`: columns that say yes or no, or a verdict. `missing`: measures that
+    one side lacks.
     """
 
     name: str
