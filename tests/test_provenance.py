@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kn_thesis.provenance import code_hash, reached_modules
+from kn_thesis.provenance import code_hash, imported_packages, locked_versions, reached_modules
 
 
 @pytest.fixture
@@ -16,18 +16,20 @@ def tree(tmp_path: Path) -> Path:
     (tmp_path / "script.py").write_text("def late():\n    from package.inner.near import thing\n")
     (package / "__init__.py").write_text('"""Package."""\n')
     (package / "inner" / "__init__.py").write_text("")
-    (package / "inner" / "near.py").write_text("from . import far\nimport json\nthing = far.value\n")
+    (package / "inner" / "near.py").write_text("from . import far\nimport json\nimport yaml\nthing = far.value\n")
     (package / "inner" / "far.py").write_text('"""Far."""\nvalue = 1  # remark\n')
-    (package / "other.py").write_text("value = 2\n")
+    (package / "other.py").write_text("import torch\nvalue = 2\n")
+    (tmp_path / "lock.txt").write_text("PyYAML==6.0.3 \\\n    --hash=sha256:00\ntorch==2.13.0\n")
     return tmp_path
 
 
 def fresh(tree: Path) -> str:
     from kn_thesis import provenance
 
-    for cached in (provenance.code_hash, provenance._source, provenance._imports, provenance._meaning):
-        cached.cache_clear()
-    return code_hash(tree / "script.py", tree)
+    for cached in vars(provenance).values():
+        if hasattr(cached, "cache_clear"):
+            cached.cache_clear()
+    return code_hash(tree / "script.py", tree, tree / "lock.txt")
 
 
 def test_imports_are_followed_however_late_and_relative(tree: Path) -> None:
@@ -42,6 +44,8 @@ def test_imports_are_followed_however_late_and_relative(tree: Path) -> None:
         ("package/inner/far.py", '"""Else."""\n\n\nvalue = 1\n', False),
         ("package/other.py", "value = 3\n", False),
         ("package/__init__.py", "side = 1\n", True),
+        ("lock.txt", "PyYAML==6.0.4\ntorch==2.13.0\n", True),
+        ("lock.txt", "# remark\nPyYAML==6.0.3\ntorch==2.14.0\n", False),
         ("script.py", "def late():\n    from package.other import value\n", True),
     ],
 )
@@ -49,3 +53,12 @@ def test_the_hash_moves_with_meaning(tree: Path, file: str, text: str, moves: bo
     before = fresh(tree)
     (tree / file).write_text(text)
     assert (fresh(tree) != before) == moves
+
+
+def test_every_package_that_a_rule_s_code_imports_is_in_the_lock() -> None:
+    scripts = Path(__file__).parents[1] / "scripts"
+    locked = locked_versions(scripts.parent / "envs/requirements.txt")
+    assert {"torch", "pyyaml", "huggingface-hub"} <= locked.keys()
+    for script in (path for path in scripts.glob("*.py") if not path.name.startswith("bench_")):  # these import tests
+        missing = imported_packages(script, scripts) - locked.keys()
+        assert not missing, f"{script.name}: {missing}"

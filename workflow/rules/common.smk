@@ -10,6 +10,7 @@ from snakemake.common.configfile import load_configfile
 
 ROOT = Path(workflow.basedir).parent
 SCRIPTS = ROOT / "scripts"
+LOCK = ROOT / "envs/requirements.txt"
 sys.path.insert(0, str(SCRIPTS))
 
 from kn_thesis.configuration.check import ConfigurationError, check_configuration
@@ -78,8 +79,8 @@ def one_of(names):
 
 
 def code(script):
-    """Hash of a rule's script and of the modules it imports; as a parameter it re-runs the rule when they change."""
-    return code_hash(SCRIPTS / f"{script}.py", SCRIPTS)
+    """Hash of a rule's script, the modules it imports and their packages' locked versions: a parameter of the rule."""
+    return code_hash(SCRIPTS / f"{script}.py", SCRIPTS, LOCK)
 
 
 def corpus_of(model):
@@ -202,15 +203,6 @@ def model_files(model):
 def loading(model):
     """How a model is loaded."""
     return entries(STUDY.models[model], "dtype", "device")
-
-
-def model_resources(model):
-    """What a job asks a cluster for that holds a model: memory (MB), minutes, and a GPU where it may use one.
-
-    Llama-2-7b in bfloat16 takes 14 GB, and its activations some more; models trained here take next to nothing.
-    """
-    gpu = 0 if STUDY.models[model].device == "cpu" else 1
-    return {"gpu": gpu} | ({"mem_mb": 8000, "runtime": 60} if model in TRAINED else {"mem_mb": 32000, "runtime": 240})
 
 
 def suppression_settings():

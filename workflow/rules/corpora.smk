@@ -35,6 +35,8 @@ rule make_world:
         "results/benchmarks/make_world/{variant}.tsv"
     wildcard_constraints:
         variant=one_of(STUDY.corpora.world.variants),
+    group:
+        "corpora"
     conda:
         "../../envs/corpora.yaml"
     params:
@@ -54,6 +56,7 @@ rule fetch_corpus_file:
         "results/logs/fetch_corpus_file/{task}.log",
     benchmark:
         "results/benchmarks/fetch_corpus_file/{task}.tsv"
+    localrule: True  # nodes of a cluster often have no network
     conda:
         "../../envs/corpora.yaml"
     params:
@@ -102,6 +105,8 @@ rule make_corpus_text:
         "results/logs/make_corpus_text.log",
     benchmark:
         "results/benchmarks/make_corpus_text.tsv"
+    group:
+        "corpora"
     conda:
         "../../envs/corpora.yaml"
     params:
@@ -122,6 +127,8 @@ rule count_company:
         "results/logs/count_company.log",
     benchmark:
         "results/benchmarks/count_company.tsv"
+    group:
+        "corpora"
     conda:
         "../../envs/corpora.yaml"
     params:
@@ -147,6 +154,8 @@ for batch in batches(tasks_of):
             f"results/logs/make_prompts/{batch.name}.log",
         benchmark:
             f"results/benchmarks/make_prompts/{batch.name}.tsv"
+        group:
+            "prompts"
         conda:
             "../../envs/corpora.yaml"
         params:
@@ -167,6 +176,8 @@ rule count_corpora:
         "results/logs/count_corpora.log",
     benchmark:
         "results/benchmarks/count_corpora.tsv"
+    group:
+        "report"
     conda:
         "../../envs/corpora.yaml"
     params:
@@ -186,6 +197,8 @@ rule show_examples:
         "results/logs/show_examples.log",
     benchmark:
         "results/benchmarks/show_examples.tsv"
+    group:
+        "report"
     conda:
         "../../envs/corpora.yaml"
     params:
@@ -203,6 +216,8 @@ rule plot_corpora:
         "results/logs/plot_corpora.log",
     benchmark:
         "results/benchmarks/plot_corpora.tsv"
+    group:
+        "report"
     conda:
         "../../envs/corpora.yaml"
     params:

@@ -18,13 +18,13 @@ rule collect_covariance:
         "results/benchmarks/collect_covariance/{model}/{editor}.tsv"
     wildcard_constraints:
         editor=one_of(STUDY.editing.editors),
+    group:
+        "covariance"
     conda:
         "../../envs/models.yaml"
     threads: 1
     resources:
-        gpu=lambda wildcards: model_resources(wildcards.model)["gpu"],
-        mem_mb=lambda wildcards: model_resources(wildcards.model)["mem_mb"],
-        runtime=lambda wildcards: model_resources(wildcards.model)["runtime"],
+        **of_wildcards(covariance_resources, "model", "editor"),
     params:
         code=code("collect_covariance"),
         loading=lambda wildcards: loading(wildcards.model),
@@ -60,11 +60,13 @@ for batch in batches(lambda model: EDITED.get(model, []), apart=False):
                 f"results/logs/edit_tasks/{batch.name}/{editor}.log",
             benchmark:
                 f"results/benchmarks/edit_tasks/{batch.name}/{editor}.tsv"
+            group:
+                "editing"
             conda:
                 "../../envs/models.yaml"
             threads: 1
             resources:
-                **model_resources(batch.model),
+                **editing_resources(batch, editor, STUDY.editing.requests),
             params:
                 code=code("edit_tasks"),
                 loading=loading(batch.model),
@@ -91,11 +93,13 @@ for batch in batches(lambda model: SWEPT.get(model, []), apart=False):
             f"results/logs/sweep_layers/{batch.name}.log",
         benchmark:
             f"results/benchmarks/sweep_layers/{batch.name}.tsv"
+        group:
+            "editing"
         conda:
             "../../envs/models.yaml"
         threads: 1
         resources:
-            **model_resources(batch.model),
+            **sweep_resources(batch),
         params:
             code=code("sweep_layers"),
             loading=loading(batch.model),
@@ -139,6 +143,8 @@ rule summarise_editing:
         "results/logs/summarise_editing.log",
     benchmark:
         "results/benchmarks/summarise_editing.tsv"
+    group:
+        "report"
     conda:
         "../../envs/statistics.yaml"
     params:
@@ -170,6 +176,8 @@ rule plot_editing:
         "results/logs/plot_editing.log",
     benchmark:
         "results/benchmarks/plot_editing.tsv"
+    group:
+        "report"
     conda:
         "../../envs/statistics.yaml"
     params:

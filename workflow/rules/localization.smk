@@ -15,11 +15,13 @@ for batch in batches(tasks_of):
             f"results/logs/attribute_neurons/{batch.name}.log",
         benchmark:
             f"results/benchmarks/attribute_neurons/{batch.name}.tsv"
+        group:
+            "attribution"
         conda:
             "../../envs/models.yaml"
         threads: 1
         resources:
-            **model_resources(batch.model),
+            **attribution_resources(batch),
         params:
             code=code("attribute_neurons"),
             loading=loading(batch.model),
@@ -44,6 +46,8 @@ for batch in batches(tasks_of):
             f"results/logs/select_neurons/{batch.name}.log",
         benchmark:
             f"results/benchmarks/select_neurons/{batch.name}.tsv"
+        group:
+            "selection"
         conda:
             "../../envs/statistics.yaml"
         params:
@@ -69,6 +73,8 @@ rule summarise_localization:
         "results/logs/summarise_localization.log",
     benchmark:
         "results/benchmarks/summarise_localization.tsv"
+    group:
+        "report"
     conda:
         "../../envs/statistics.yaml"
     params:
@@ -91,6 +97,8 @@ rule plot_localization:
         "results/logs/plot_localization.log",
     benchmark:
         "results/benchmarks/plot_localization.tsv"
+    group:
+        "report"
     conda:
         "../../envs/statistics.yaml"
     params:

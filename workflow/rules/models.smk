@@ -22,9 +22,13 @@ rule train_model:
     wildcard_constraints:
         model=one_of(TRAINED),
     priority: 100
+    group:
+        "training"
     conda:
         "../../envs/models.yaml"
     threads: 1
+    resources:
+        **of_wildcards(training_resources, "model"),
     params:
         code=code("train_model"),
         family=lambda wildcards: STUDY.models[wildcards.model].family,
@@ -49,6 +53,7 @@ rule get_model:
     wildcard_constraints:
         model=one_of(FOUND),
     priority: 100
+    localrule: True  # nodes of a cluster often have no network
     conda:
         "../../envs/models.yaml"
     params:
@@ -71,13 +76,13 @@ rule evaluate_model:
     benchmark:
         "results/benchmarks/evaluate_model/{model}.tsv"
     priority: 50
+    group:
+        "answers"
     conda:
         "../../envs/models.yaml"
     threads: 1
     resources:
-        gpu=lambda wildcards: model_resources(wildcards.model)["gpu"],
-        mem_mb=lambda wildcards: model_resources(wildcards.model)["mem_mb"],
-        runtime=lambda wildcards: model_resources(wildcards.model)["runtime"],
+        **of_wildcards(evaluation_resources, "model"),
     params:
         code=code("evaluate_model"),
         loading=lambda wildcards: loading(wildcards.model),
@@ -97,6 +102,8 @@ rule check_model:
     benchmark:
         "results/benchmarks/check_model/{model}.tsv"
     priority: 50
+    group:
+        "answers"
     conda:
         "../../envs/statistics.yaml"
     params:
@@ -118,6 +125,8 @@ rule summarise_models:
         "results/logs/summarise_models.log",
     benchmark:
         "results/benchmarks/summarise_models.tsv"
+    group:
+        "report"
     conda:
         "../../envs/statistics.yaml"
     params:
@@ -138,6 +147,8 @@ rule plot_models:
         "results/logs/plot_models.log",
     benchmark:
         "results/benchmarks/plot_models.tsv"
+    group:
+        "report"
     conda:
         "../../envs/statistics.yaml"
     params:

@@ -136,6 +136,8 @@ rule judge_claims:
         "results/logs/judge_claims.log",
     benchmark:
         "results/benchmarks/judge_claims.tsv"
+    group:
+        "report"
     conda:
         "../../envs/statistics.yaml"
     params:
@@ -162,6 +164,8 @@ rule plot_claims:
         "results/logs/plot_claims.log",
     benchmark:
         "results/benchmarks/plot_claims.tsv"
+    group:
+        "report"
     conda:
         "../../envs/statistics.yaml"
     params:
@@ -192,11 +196,13 @@ rule render_chapter:
         "results/benchmarks/render_chapter/{chapter}.tsv"
     wildcard_constraints:
         chapter=one_of(chapter["name"] for chapter in CHAPTERS),
+    group:
+        "report"
     conda:
         "../../envs/report.yaml"
     params:
         code=code("render_chapter"),
-        notebook=lambda wildcards: code_hash(ROOT / f"workflow/notebooks/{wildcards.chapter}.ipynb", SCRIPTS),
+        notebook=lambda wildcards: code_hash(ROOT / f"workflow/notebooks/{wildcards.chapter}.ipynb", SCRIPTS, LOCK),
         chapters=PAGES,
         study=STUDY.study,
     script:
@@ -221,6 +227,8 @@ rule build_report:
         "results/logs/build_report.log",
     benchmark:
         "results/benchmarks/build_report.tsv"
+    group:
+        "report"
     conda:
         "../../envs/report.yaml"
     params:
@@ -265,6 +273,8 @@ rule draw_workflow:
         "results/logs/draw_workflow.log",
     benchmark:
         "results/benchmarks/draw_workflow.tsv"
+    group:
+        "report"
     conda:
         "../../envs/report.yaml"
     params:
@@ -297,6 +307,8 @@ rule build_provenance:
         "results/logs/build_provenance.log",
     benchmark:
         "results/benchmarks/build_provenance.tsv"
+    group:
+        "report"
     conda:
         "../../envs/report.yaml"
     params:
@@ -322,6 +334,8 @@ rule pack_report:
         "results/logs/pack_report.log",
     benchmark:
         "results/benchmarks/pack_report.tsv"
+    group:
+        "report"
     conda:
         "../../envs/report.yaml"
     params:

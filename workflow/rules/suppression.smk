@@ -24,11 +24,13 @@ for batch in batches(paradigms_of):
             f"results/logs/suppress_neurons/{batch.name}.log",
         benchmark:
             f"results/benchmarks/suppress_neurons/{batch.name}.tsv"
+        group:
+            "suppression"
         conda:
             "../../envs/models.yaml"
         threads: 1
         resources:
-            **model_resources(batch.model),
+            **suppression_resources(batch),
         params:
             code=code("suppress_neurons"),
             loading=loading(batch.model),
@@ -55,8 +57,12 @@ rule test_suppression:
         "results/logs/test_suppression/{model}.log",
     benchmark:
         "results/benchmarks/test_suppression/{model}.tsv"
+    group:
+        "tests"
     conda:
         "../../envs/statistics.yaml"
+    resources:
+        **of_wildcards(test_resources, "model", only=("mem_mb", "runtime")),
     params:
         code=code("test_suppression"),
         tasks=lambda wildcards: paradigms_of(wildcards.model),
@@ -82,6 +88,8 @@ rule summarise_suppression:
         "results/logs/summarise_suppression.log",
     benchmark:
         "results/benchmarks/summarise_suppression.tsv"
+    group:
+        "report"
     conda:
         "../../envs/statistics.yaml"
     params:
@@ -104,6 +112,8 @@ rule compare_variants:
         "results/logs/compare_variants.log",
     benchmark:
         "results/benchmarks/compare_variants.tsv"
+    group:
+        "report"
     conda:
         "../../envs/statistics.yaml"
     params:
@@ -133,6 +143,8 @@ rule plot_suppression:
         "results/logs/plot_suppression.log",
     benchmark:
         "results/benchmarks/plot_suppression.tsv"
+    group:
+        "report"
     conda:
         "../../envs/statistics.yaml"
     params:

@@ -20,11 +20,13 @@ for batch in batches(traced_tasks):
             f"results/logs/trace_prompts/{batch.name}.log",
         benchmark:
             f"results/benchmarks/trace_prompts/{batch.name}.tsv"
+        group:
+            "tracing"
         conda:
             "../../envs/models.yaml"
         threads: 1
         resources:
-            **model_resources(batch.model),
+            **tracing_resources(batch),
         params:
             code=code("trace_prompts"),
             loading=loading(batch.model),
@@ -54,6 +56,8 @@ rule summarise_tracing:
         "results/logs/summarise_tracing.log",
     benchmark:
         "results/benchmarks/summarise_tracing.tsv"
+    group:
+        "report"
     conda:
         "../../envs/statistics.yaml"
     params:
@@ -81,6 +85,8 @@ rule plot_tracing:
         "results/logs/plot_tracing.log",
     benchmark:
         "results/benchmarks/plot_tracing.tsv"
+    group:
+        "report"
     conda:
         "../../envs/statistics.yaml"
     params:

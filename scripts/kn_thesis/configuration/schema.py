@@ -270,6 +270,13 @@ class Tracing(Strict):
         return self
 
 
+class Plan(Strict):
+    """What the time that jobs ask a cluster for is worked out from; no result depends on it."""
+
+    cpu_speed: float = Field(2e10, gt=0, description="floating-point operations a second that a job reaches on a core")
+    gpu_speed: float = Field(2e13, gt=0, description="the same on a GPU")
+
+
 class Study(Strict):
     """A whole study."""
 
@@ -283,3 +290,4 @@ class Study(Strict):
     suppression: Suppression = Field(default_factory=Suppression)
     tracing: Tracing = Field(default_factory=Tracing)
     editing: Editing = Field(default_factory=Editing)
+    plan: Plan = Field(default_factory=Plan)

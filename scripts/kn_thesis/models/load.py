@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kn_thesis.errors import UserError
+from kn_thesis.models.devices import Claim, claim_device, gpu_names
 from kn_thesis.models.folder import check_model, fast_tokenizer, read_json
 from kn_thesis.models.hub import snapshot
 
@@ -32,6 +33,7 @@ class Model:
     adapter: Adapter
     tokenizer: GapTokenizer
     device: torch.device
+    claim: Claim | None = None  # of a GPU, for as long as the model lives
 
     @property
     def positions(self) -> int:
@@ -51,7 +53,8 @@ def load_model(
 
     source: a folder in the hub's format; or a folder with a `model.json` (family, location, revision) that keeps the
         tokenizer, while the weights lie at `location`: ".", another folder, or a hub id; or a hub id.
-    revision: commit, tag or branch on the hub. device: "auto" takes a GPU when there is one. dtype: of the weights
+    revision: commit, tag or branch on the hub. device: "auto" takes a GPU when there is one, of several
+        one that no other process of ours has. dtype: of the weights
         in memory; probabilities are float32 at least. attention: Hugging Face's implementation in `module`.
 
     Environment variables of huggingface_hub are heeded (HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN, HF_HOME).
@@ -71,11 +74,12 @@ def load_model(
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda: this machine has no usable GPU; choose cpu or auto")
-    target = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    claim = claim_device(gpu_names()) if device != "cpu" and torch.cuda.is_available() else None
+    target = torch.device("cuda", claim.number) if claim else torch.device("cpu")
     family = family_named(family_name, str(source))
     module = _module(family.model_class(), weights, getattr(torch, dtype), attention)
     module = module.to(target).eval().requires_grad_(False)
-    return Model(module, family.adapter(module), _gap_tokenizer(GapTokenizer, tokenizer, str(source)), target)
+    return Model(module, family.adapter(module), _gap_tokenizer(GapTokenizer, tokenizer, str(source)), target, claim)
 
 
 def _find(source: str | Path, revision: str | None) -> tuple[Path, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -55,6 +56,18 @@ def run_notebook(notebook: Path, executed: Path, parameters: Mapping[str, Any], 
                 f"{notebook}: cell {error.exec_count} fails with {error.ename}: {error.evalue}; "
                 "open the notebook with the parameters in the log to see why"
             ) from error
+        _forget_times(path)
+
+
+def _forget_times(notebook: Path) -> None:
+    """Take out of an executed notebook what differs between equal runs: papermill's times, and a cell's random name."""
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    content["metadata"].pop("papermill", None)
+    for number, cell in enumerate(content["cells"]):
+        for kind in ("papermill", "execution"):
+            cell["metadata"].pop(kind, None)
+        cell["id"] = f"cell-{number}"
+    notebook.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def notebook_html(executed: Path, templates: Path) -> str:

@@ -1,0 +1,156 @@
+"""What jobs ask a cluster for: shapes against the library's own models, requests against what was measured."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kn_thesis.plan import request, work
+from kn_thesis.plan.shape import Shape, folder_shape, shape_from_config, trained_shape
+from tests.study import ROOT, copy_repository, edit, snakemake
+
+CONFIGS = yaml.safe_load((ROOT / "resources/models.yaml").read_text())
+SMALL = Shape(layers=2, hidden=32, intermediate=64, heads=2, vocabulary=2000, positions=128)
+LARGE = shape_from_config(CONFIGS["meta-llama/Llama-2-7b-hf"])
+SUPPRESSED = {"words": {"plural": ["these"]}, "operations": ["erase"], "random_prompts": 10, "random_sets": 20}
+EDITED = {"questions": {"each": 8, "others": 8}, "continuations": {"samples": 5, "tokens": 20}}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_parameters_are_counted_within_one_percent(name: str) -> None:
+    import torch
+    import transformers
+
+    config = transformers.AutoConfig.for_model(**CONFIGS[name])
+    kind = transformers.AutoModelForMaskedLM if config.model_type == "bert" else transformers.AutoModelForCausalLM
+    with torch.device("meta"):
+        model = kind.from_config(config)
+    counted = sum(parameter.numel() for parameter in model.parameters())
+    shape = shape_from_config(CONFIGS[name])
+    assert shape.parameters == pytest.approx(counted, rel=0.01)
+    assert shape.layers == config.num_hidden_layers
+
+
+def test_shared_keys_and_values_are_counted() -> None:
+    import torch
+    import transformers
+
+    sizes = {"num_hidden_layers": 2, "hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 8}
+    config = {"model_type": "llama", **sizes, "num_key_value_heads": 2, "vocab_size": 100}
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(**config))
+    counted = sum(parameter.numel() for parameter in model.parameters())
+    assert shape_from_config(config).parameters == pytest.approx(counted, rel=0.01)
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
+def test_a_trained_model_s_shape_is_that_of_what_is_built(family: str) -> None:
+    from kn_thesis.models.architecture import Settings, build_model
+
+    model = build_model(family, Settings(), 3000, {"pad": 0, "bos": 1, "eos": 2})
+    train = {"layers": 4, "width": 128, "heads": 4, "intermediate": 512, "vocabulary": 3000}
+    counted = sum(parameter.numel() for parameter in model.parameters())
+    assert trained_shape(family, train).parameters == pytest.approx(counted, rel=0.03)
+
+
+def test_a_folder_without_a_readable_configuration_has_no_known_shape(tmp_path: Path) -> None:
+    assert folder_shape(tmp_path) is None
+    for text in ("{", "[]", '{"model_type": "bert"}', '{"hidden_size": "wide"}'):
+        (tmp_path / "config.json").write_text(text)
+        assert folder_shape(tmp_path) is None
+
+
+def works(shape: Shape, prompts: int) -> list[work.Work]:
+    """One of each kind."""
+    return [
+        work.evaluation(shape, prompts),
+        work.attribution(shape, True, prompts, {"nodes": 5}),
+        work.attribution(shape, False, prompts, {"nodes": 5}),
+        work.suppression(shape, False, prompts, SUPPRESSED),
+        work.tracing(shape, prompts, {"draws": 10, "kinds": ["hidden", "mlp"]}),
+        work.editing(shape, prompts, 20, 11, EDITED),
+        work.covariance(shape, prompts * 1000),
+        work.training(shape, prompts, 32),
+    ]
+
+
+def test_time_grows_with_prompts_with_the_model_and_with_attempts() -> None:
+    for few, many, large in zip(works(SMALL, 10), works(SMALL, 1000), works(LARGE, 1000), strict=True):
+        assert few.flops(SMALL) < many.flops(SMALL) < large.flops(LARGE)
+        asked = [request.minutes(large, LARGE, 1e12, attempt) for attempt in (1, 2, 3)]
+        assert asked[0] < asked[1] < asked[2] and asked[1] == pytest.approx(2 * asked[0], abs=5)
+
+
+def test_memory_holds_the_weights_and_grows_with_batches_and_attempts() -> None:
+    for shape in (SMALL, LARGE):
+        for dtype, size in (("float32", 4), ("bfloat16", 2)):
+            asked = request.memory_mb(shape, dtype, 4096)
+            assert asked * 1e6 > shape.parameters * size
+            assert request.memory_mb(shape, dtype, 4096, attempt=2) > asked
+            assert request.memory_mb(shape, dtype, 65536) > asked or shape is SMALL
+    assert request.memory_mb(LARGE, "float32", 4096) > 1.7 * request.memory_mb(LARGE, "bfloat16", 4096) - 5000
+
+
+def test_the_work_of_attribution_is_counted_as_the_method_does_it() -> None:
+    """A loop over layers and nodes, in place of the sum."""
+    tokens = 0
+    for _ in range(7):
+        tokens += work.TOKENS * SMALL.layers
+        for layer in range(SMALL.layers):
+            for _ in range(5):
+                tokens += work.BACKWARD * (SMALL.layers - layer)
+    assert work.attribution(SMALL, False, 7, {"nodes": 5}).token_layers == tokens
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A dry run of the paper's study, with a model on the CPU and one that nobody knows."""
+    folder = copy_repository(tmp_path_factory.mktemp("paper") / "study")
+    study = folder / "resources/studies/paper.yaml"
+    edit(
+        study,
+        "  gpt2-xl:\n",
+        "  own:\n    family: gpt2\n    device: cpu\n    hub: {id: someone/some-model}\n  gpt2-xl:\n",
+    )
+    done = snakemake(folder, "--cores", "1", "--dry-run", configfile="resources/studies/paper.yaml")
+    assert done.returncode == 0, done.stdout[-3000:]
+    return done.stdout
+
+
+def resources(planned: str, rule: str) -> dict[str, int]:
+    """gpu, mem_mb and runtime of a rule's job."""
+    found = re.search(rf"rule {re.escape(rule)}:\n(?:.+\n)*? +resources: (.*)", planned)
+    return {name: int(value) for name, value in re.findall(r"(gpu|mem_mb|runtime)=(\d+)", found[1])}
+
+
+def test_the_paper_s_jobs_ask_by_their_model(planned: str) -> None:
+    small, middle, large, unknown = (
+        resources(planned, f"attribute_neurons_{model}_1")
+        for model in ("bert-base-cased", "gpt2-xl", "llama-2-7b", "own")
+    )
+    assert small["mem_mb"] < middle["mem_mb"] < large["mem_mb"] < unknown["mem_mb"]  # planned for as 7B in float32
+    assert small["gpu"] == middle["gpu"] == large["gpu"] == 1 and unknown["gpu"] == 0
+    assert small["runtime"] <= middle["runtime"] <= large["runtime"] < unknown["runtime"]
+    assert large["mem_mb"] * 1e6 > 13.5e9
+    tests = resources(planned, "test_suppression")
+    assert "gpu" not in tests and tests["mem_mb"] >= 1000 and math.isfinite(tests["runtime"])
+
+
+def test_a_finished_study_s_jobs_took_no_more_than_they_asked_for(finished_study: Path) -> None:
+    """Measured memory and time of the smoke study, from its benchmark files, against what its plan says."""
+    done = snakemake(finished_study, "--cores", "1", "--dry-run", "--forceall")
+    checked = 0
+    for rule, block in re.findall(r"rule (\w[\w-]*):\n((?: .+\n)+)", done.stdout):
+        asked = dict(re.findall(r"(mem_mb|runtime)=(\d+)", block))
+        benchmark = re.search(r"benchmark: (\S+)", block)
+        if "runtime" in asked and benchmark:
+            header, *_, last = (finished_study / benchmark[1]).read_text().splitlines()
+            row = dict(zip(header.split("\t"), last.split("\t"), strict=True))
+            assert float(row["s"]) / 60 < int(asked["runtime"]), rule
+            assert row["max_rss"] in ("-", "NA") or float(row["max_rss"]) < int(asked["mem_mb"]), rule
+            checked += 1
+    assert checked > 20
