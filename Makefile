@@ -4,17 +4,24 @@ PYTHON ?= python3
 CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
-# Tests run file by file in a few processes at once; TESTS= runs them in one, as a debugger wants it.
-TESTS ?= --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Tests run file by file in a few processes at once, one more than there are cores, since some wait for SLURM, servers
+# or a browser; TESTS= runs them in one, as a debugger wants it.
+TESTS ?= --numprocesses $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() + 1))') --dist loadfile --no-loadscope-reorder
+# Jobs with a model that run at once: one for each GPU of this machine (workflow/profiles/default has one).
+GPUS ?= $(shell nvidia-smi --list-gpus 2>/dev/null | grep -c GPU)
 # Where the study runs: here, unless ARGS has --directory=ELSEWHERE.
 DIRECTORY := $(or $(patsubst --directory=%,%,$(filter --directory=%,$(ARGS))),.)
 
-.PHONY: study compare compare-usage test bench lint schema clean
+.PHONY: study reproduce compare compare-usage test bench lint schema clean
 .DEFAULT_GOAL := study
 
 study: $(VENV)/installed
-	$(BIN)/snakemake --cores $(CORES) $(ARGS)
+	$(BIN)/snakemake --cores $(CORES) $(if $(filter-out 0 1,$(GPUS)),--resources gpu=$(GPUS)) $(ARGS)
 	@echo "The report: $(abspath $(DIRECTORY))/results/report/index.html"
+
+# The smoke study twice, with other cores and another order of jobs; every file must be the same.
+reproduce: $(VENV)/installed
+	$(BIN)/python scripts/reproduce_study.py $(ARGS)
 
 # Two runs side by side: make compare A=results-of-one-run B=results-of-another (or B=published)
 compare: $(if $(and $(A),$(B)),,compare-usage) $(VENV)/installed

@@ -51,8 +51,9 @@ RUN_BY: dict[str, str | tuple[str, str]] = {
     "cp resources/examples/family/gpt_neox.py scripts/kn_thesis/models/": FAMILY,
     "git apply resources/examples/family/register.patch": FAMILY,
     "make schema": FAMILY,
-    # Neither SLURM nor its plugin nor conda is on the machines of the tests: plans are made with stand-ins.
-    "pip install snakemake-executor-plugin-slurm": PLANNED,
+    "make reproduce": (".ci/run", "\nmake reproduce\n"),
+    "pip install --no-deps -r envs/slurm.txt": (".ci/run", "pip install --require-hashes --no-deps -r envs/slurm.txt"),
+    # The paper's study is planned; test_slurm.py runs a small one through the same profile.
     "snakemake --workflow-profile workflow/profiles/slurm --configfile resources/studies/paper.yaml": PLANNED,
 }
 
