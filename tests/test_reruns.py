@@ -119,7 +119,11 @@ def test_another_revision_of_a_model_is_fetched_and_its_prompts_are_made_anew(
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
     monkeypatch.setenv("NO_PROXY", "*")
-    edit(study / SMOKE, "  bert-swapped:\n", "  found:\n    family: gpt2\n    device: cpu\n    hub: {id: owner/gpt2}\n  bert-swapped:\n")
+    edit(
+        study / SMOKE,
+        "  bert-swapped:\n",
+        "  found:\n    family: gpt2\n    device: cpu\n    hub: {id: owner/gpt2}\n  bert-swapped:\n",
+    )
     target = "results/prompts/found/P36.parquet"
     assert planned_jobs(study, target) == {"get_model": 1, "make_prompts": 1}
     done = snakemake(study, "--cores", "1", target)
