@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -27,9 +26,10 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "a threshold of selection": lambda study: edit(study / SMOKE, "selection:\n", "selection:\n  coarse: 0.3\n"),
     "a setting of one editor": lambda study: edit(study / SMOKE, "      nodes: 3\n", "      nodes: 4\n"),
     "a model's training": lambda study: edit(
-        study / SMOKE, "  gpt2:\n    family: gpt2\n    device: cpu\n    train: *train\n",
+        study / SMOKE,
+        "  gpt2:\n    family: gpt2\n    device: cpu\n    train: *train\n",
         "  gpt2:\n    family: gpt2\n    device: cpu\n    train: {<<: *train, seed: 2}\n",
-    ),  # fmt: skip
+    ),
     "one more paradigm": lambda study: edit(
         study / SMOKE, "  relations:\n", "    - anaphor_number_agreement\n  relations:\n"
     ),
@@ -54,7 +54,9 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "a published value": lambda study: append(study / "resources/published.yaml", "\n"),
     "the pages' frame": lambda study: append(study / "workflow/report/page.css", "\n"),
     "the version of torch in the lock": lambda study: edit(study / LOCK, "\ntorch==2.", "\ntorch==3."),
-    "the version of a package that no code imports": lambda study: edit(study / LOCK, "\nfastjsonschema==", "\nfastjsonschema==9"),
+    "the version of a package that no code imports": lambda study: edit(
+        study / LOCK, "\nfastjsonschema==", "\nfastjsonschema==9"
+    ),
     "a remark, a docstring or the layout of a module": lambda study: append(
         study / "scripts/kn_thesis/localization/selection.py", "\n\n# A remark.\n"
     ),
@@ -62,7 +64,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "the README, documents and tests": lambda study: [
         append(study / name, "\nMore.\n") for name in ("README.md", "docs/reruns.md", "tests/test_world.py")
     ],
-}  # fmt: skip
+}
 
 
 def append(file: Path, text: str) -> None:
@@ -119,11 +121,8 @@ def test_another_revision_of_a_model_is_fetched_and_its_prompts_are_made_anew(
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
     monkeypatch.setenv("NO_PROXY", "*")
-    edit(
-        study / SMOKE,
-        "  bert-swapped:\n",
-        "  found:\n    family: gpt2\n    device: cpu\n    hub: {id: owner/gpt2}\n  bert-swapped:\n",
-    )
+    found = "  found:\n    family: gpt2\n    device: cpu\n    hub: {id: owner/gpt2}\n"
+    edit(study / SMOKE, "  bert-swapped:\n", f"{found}  bert-swapped:\n")
     target = "results/prompts/found/P36.parquet"
     assert planned_jobs(study, target) == {"get_model": 1, "make_prompts": 1}
     done = snakemake(study, "--cores", "1", target)
