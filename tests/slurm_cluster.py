@@ -63,8 +63,10 @@ def why_not() -> str | None:
         return f"SLURM is not on this machine ({', '.join(missing)}): apt-get install slurm-wlm munge"
     if os.geteuid() != 0:
         return "SLURM's daemons are started by root only"
-    if (SYSTEM / "slurm.conf").exists():
+    if (SYSTEM / "slurm.conf").exists() and subprocess.run(["scontrol", "ping"], capture_output=True).returncode == 0:
         return f"this machine belongs to a cluster already ({SYSTEM}/slurm.conf)"
+    if (SYSTEM / "slurm.conf").exists() and not (SYSTEM / "slurm.conf").is_symlink():
+        return f"this machine has a configuration of its own for SLURM ({SYSTEM}/slurm.conf)"
     return None
 
 
@@ -97,7 +99,7 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
     environment = os.environ | {"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"}
     with ExitStack() as running:
         for name in ("slurm.conf", "gres.conf"):
-            (SYSTEM / name).unlink(missing_ok=True)  # a link to a folder that has gone
+            (SYSTEM / name).unlink(missing_ok=True)  # of a cluster that was killed
             (SYSTEM / name).symlink_to(folder / name)
             running.callback((SYSTEM / name).unlink)
         running.callback(shutil.rmtree, munge)
