@@ -1,4 +1,4 @@
-"""A hub on loopback that lies: names and commits that lead elsewhere, and files that another host has."""
+"""A hub on loopback that lies: names, sums and commits that lead elsewhere, and files that another host has."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ class HostileHandler(HubHandler):
             self._list(["config.json", f"model-1/{OUT}-of-2.safetensors"], COMMIT)
         elif owner == "commit" and listing:
             self._list(["config.json"], OUT)
+        elif owner == "sum" and not listing and file == "config.json":
+            body = (self.server.models["bert"] / file).read_bytes()
+            self._answer(200, body, self._headers(file) | {"ETag": f'"{OUT}"'})
         else:
             super().do_GET()
 

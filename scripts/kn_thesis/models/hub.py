@@ -8,6 +8,7 @@ from pathlib import Path
 from kn_thesis.addresses import without_login
 from kn_thesis.errors import UserError
 from kn_thesis.models.folder import SLOW_TOKENIZER, TOKENIZER
+from kn_thesis.models.hub_answers import guard
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")
 WANTED = ("config.json", "generation_config.json", *WEIGHTS, *TOKENIZER, *SLOW_TOKENIZER)
@@ -30,6 +31,7 @@ def snapshot(identifier: str, revision: str | None) -> Path:
     endpoint = without_login(constants.ENDPOINT)
     wanted = f"{identifier} at {revision}" if revision else identifier
     offline = "or fetch it once while online (`hf download`), or name a folder with `path`"
+    guard()
     try:
         return Path(snapshot_download(identifier, revision=revision, allow_patterns=list(WANTED)))
     except hub.GatedRepoError as error:
