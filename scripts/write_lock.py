@@ -96,7 +96,7 @@ def resolve(name: str, arguments: list[str], known: list[Path]) -> list[Entry]:
         made.write_text("".join(path.read_text() for path in known if path.is_file()))
         command = [sys.executable, "-m", "uv", "--quiet", "pip", "compile", "--universal", "--python-version", "3.11"]
         options = ["--generate-hashes", "--no-header", "--no-annotate", "--output-file", str(made)]
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - uv, with what its caller typed
             [*command, *options, *arguments, f"envs/{name}.in"], cwd=ENVS.parent, text=True, stderr=subprocess.PIPE
         )
         if done.returncode:

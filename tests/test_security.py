@@ -11,10 +11,12 @@ import pandas as pd
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from compare_runs import main
 from kn_thesis.addresses import without_login
 from kn_thesis.configuration.files import read_data
 from kn_thesis.configuration.own_tasks import TaskName
 from kn_thesis.configuration.types import HubId, Name, Revision
+from kn_thesis.editing.completions import completions_html
 from kn_thesis.errors import UserError
 from kn_thesis.models.folder import check_model, fast_tokenizer
 from kn_thesis.models.hub import snapshot
@@ -27,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 UNSAFE_IMPORTS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 UNSAFE_CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}
 UNSAFE_METHODS = {"read_pickle", "to_pickle", "full_load", "unsafe_load", "load_all"}
-LOADERS = {"SafeLoader", "CSafeLoader"}
+SAFE = "getattr(yaml, 'CSafeLoader', yaml.SafeLoader)"
 
 
 def sources() -> Iterator[tuple[str, str]]:
@@ -50,7 +52,10 @@ def sources() -> Iterator[tuple[str, str]]:
 def unsafe(code: str) -> list[str]:
     """What in Python code would run data, or read what may hold code."""
     found = []
-    for node in ast.walk(ast.parse(code)):
+    tree = ast.parse(code)
+    named = [node for node in ast.walk(tree) if isinstance(node, ast.Assign) and ast.unparse(node.value) == SAFE]
+    safe = [ast.unparse(node.targets[0]) for node in named]
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names] + [getattr(node, "module", "") or ""]
             found += [name for name in names if name.split(".")[0] in UNSAFE_IMPORTS]
@@ -63,7 +68,7 @@ def unsafe(code: str) -> list[str]:
         for name in ("trust_remote_code", "shell", "allow_pickle", "weights_only"):
             wrong |= name in settings and ast.unparse(settings[name]) != "False"
         if called == "yaml.load":
-            wrong |= not any(loader in ast.unparse(settings.get("Loader", node)) for loader in LOADERS)
+            wrong |= ast.unparse(settings.get("Loader", node)) not in safe
         if last == "from_pretrained" and called != "save_pretrained":
             wrong |= ast.unparse(settings.get("trust_remote_code", node)) != "False"
             wrong |= "Tokenizer" not in called and ast.unparse(settings.get("use_safetensors", node)) != "True"
@@ -220,7 +225,7 @@ def test_names_on_the_first_page_are_no_tags(finished_study: Path) -> None:
         name: pd.read_csv(finished_study / f"results/tables/{name}.csv")
         for name in ("corpora", "models", "claims", "claim_parts")
     }
-    study = json.loads(json.dumps(read_data(finished_study / "tests/studies/smoke.yaml"))) | {
+    study = read_data(finished_study / "tests/studies/smoke.yaml") | {
         "study": SCRIPT,
         "seed": 1,
     }
@@ -231,12 +236,38 @@ def test_names_on_the_first_page_are_no_tags(finished_study: Path) -> None:
     study["corpora"] = {"source": "world"}
     study["models"][SCRIPT] = {"hub": {"id": SCRIPT}}
     figures = {1: str(finished_study / "results/figures/claim_1.svg")}
-    text = overview([Chapter("suppression", SCRIPT, SCRIPT)] * 0 + CHAPTERS, tables, figures, study, [SCRIPT])
+    text = overview(CHAPTERS, tables, figures, study, [SCRIPT])
     assert_harmless(text)
     assert "alert(1)" in text
 
 
 CHAPTERS = [Chapter(name, SCRIPT, SCRIPT) for name in ("localization", "suppression", "tracing", "editing")]
+
+
+def test_words_of_another_run_are_no_tags(tmp_path: Path) -> None:
+    """Tables that somebody else sent, compared with ours; and what edited models write."""
+    for run, value in (("a", 1), ("b", 2)):
+        folder = tmp_path / run / SCRIPT.replace("/", "") / "tables"
+        folder.mkdir(parents=True)
+        rows = {"model": [SCRIPT, "x"], SCRIPT: [SCRIPT, value], "n": [value, value]}
+        pd.DataFrame(rows).to_csv(folder / f"{SCRIPT.replace('/', '')}.csv", index=False)
+        models = dict.fromkeys(("model", "family", "task", "kind", "split"), SCRIPT) | {"n": 9, "correct": value}
+        models |= {"accuracy": 0.5, "low": 0.1, "high": 0.9}
+        pd.DataFrame([models]).to_csv(folder / "models.csv", index=False)
+    output = tmp_path / "out/page.html"
+    given = [str(next((tmp_path / run).iterdir())) for run in "ab"]
+    assert main(["--first", given[0], "--second", given[1], "--output", str(output)]) == 0
+    assert_harmless(output.read_text())
+    assert output.read_text().count("alert(1)") > 5
+    assert {path.parent for path in tmp_path.rglob("*.csv")} == {
+        output.with_suffix(""),
+        *(Path(folder) / "tables" for folder in given),
+    }
+    row = dict.fromkeys(("model", "family", "editor", "kind", "task", "edit", "subject", "old", "new"), SCRIPT)
+    row |= dict.fromkeys(("criterion", "question", "before", "after", "expected", "holds"), SCRIPT)
+    written = completions_html(pd.DataFrame([row]), SCRIPT)
+    assert_harmless(written)
+    assert written.count("alert(1)") > 5
 
 
 @pytest.mark.parametrize(

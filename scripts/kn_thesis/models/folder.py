@@ -58,14 +58,15 @@ def _shards(weights: Any, name: str) -> list[str]:
 
 def fast_tokenizer(found: Path, name: str, made: Path) -> Path:
     """Convert a model's slow tokenizer with transformers into `made`, the folder that then has tokenizer.json."""
-    from transformers import AutoTokenizer
-
     remedy = "save it once with AutoTokenizer.from_pretrained(...).save_pretrained(...) and use `path`"
     _check_files(found, name, remedy)
     if not any((found / file).is_file() for file in SLOW_TOKENIZER):
         raise UserError(f"{name} has no tokenizer; {remedy}")
+    from transformers import AutoTokenizer
+
     try:
-        AutoTokenizer.from_pretrained(found, trust_remote_code=False).save_pretrained(made)
+        slow = AutoTokenizer.from_pretrained(found, trust_remote_code=False)  # nosec B615 # a folder of this machine
+        slow.save_pretrained(made)
     except Exception as error:  # whatever a library says of files it does not like
         reason = " ".join(str(error).split())[:200]
         raise UserError(
