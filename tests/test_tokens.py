@@ -91,9 +91,12 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_jobs_that_fetch_write_no_secret(
     tiny_models: dict[str, Path], secrets: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The model is had with a token; the mirror, asked with a login, has no such file, and the job says so."""
+    """The model is had with a token; the mirror, asked with a login, has another file, and the job says so."""
     study = copy_repository(tmp_path / "study")
-    with hostile_hub(tiny_models) as (hub, logins), serving(tmp_path) as mirror:
+    other = tmp_path / f"mirror/blimp/data/{PARADIGM}.jsonl"
+    other.parent.mkdir(parents=True)
+    other.write_text("another file")
+    with hostile_hub(tiny_models) as (hub, logins), serving(tmp_path / "mirror") as mirror:
         address = mirror.url.replace("://", f"://{NAME}:{PASSWORD}@")
         content = {
             "study": "secret",
@@ -107,6 +110,8 @@ def test_jobs_that_fetch_write_no_secret(
         targets = ["results/models/bert/model.json", f"results/corpora/fetched/paradigms/{PARADIGM}.jsonl"]
         done = snakemake(study, "--cores", "2", "--keep-going", *targets, configfile="study.yaml")
     assert done.returncode != 0 and f"(tried {mirror.url}/blimp/data/{PARADIGM}.jsonl)" in done.stdout, done.stdout
+    log = (study / f"results/logs/fetch_corpus_file/{PARADIGM}.log").read_text()
+    assert "from the start" in log and mirror.url in log, log
     assert (study / targets[0]).is_file() and set(logins) == {None} and f"Bearer {TOKEN}" in hub.tokens
     for secret in (TOKEN, NAME, PASSWORD):
         assert secret not in done.stdout
