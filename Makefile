@@ -4,6 +4,7 @@ PYTHON ?= python3
 CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL = $(BIN)/pip install --quiet --require-hashes --no-deps
 # Tests run file by file in a few processes at once, one more than there are cores, since some wait for SLURM, servers
 # or a browser; TESTS= runs them in one, as a debugger wants it.
 TESTS ?= --numprocesses $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() + 1))') --dist loadfile --no-loadscope-reorder
@@ -48,10 +49,15 @@ lint: $(VENV)/installed
 schema: $(VENV)/installed
 	$(BIN)/python scripts/write_schema.py
 
-$(VENV)/installed: envs/requirements.txt
+# Every file is checked against the lock's sha256. torch comes without CUDA where pip knows of such a build; else from PyPI,
+# which for Linux needs CUDA's libraries, as `pip check` then says.
+$(VENV)/installed: envs/requirements.txt envs/cpu.txt envs/cuda.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --requirement envs/requirements.txt
+	$(INSTALL) --requirement envs/cpu.txt >/dev/null 2>&1 || true
+	$(INSTALL) --requirement envs/requirements.txt
+	$(BIN)/pip check >/dev/null || $(INSTALL) --requirement envs/cuda.txt
+	$(BIN)/pip check
 	touch $@
 
 clean:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.markers import Marker
+from packaging.requirements import Requirement
 
+from write_lock import read_lock
 from write_schema import SCHEMA, schema_text
 
 ROOT = Path(__file__).parents[1]
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 IMPORT_NAMES = {"yaml": "pyyaml", "IPython": "ipython", "jinja2": "jinja2"}
+LOCKS = sorted((ROOT / "envs").glob("*.txt"))
 CONDA_FILES = sorted((ROOT / "envs").glob("*.yaml"))
 
 
@@ -24,9 +29,59 @@ def normal(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def lock() -> dict[str, str]:
-    lines = (ROOT / "envs/requirements.txt").read_text().split()
-    assert all("==" in line for line in lines), "the lock names exact versions only"
-    return {normal(name): version for name, version in (line.split("==") for line in lines)}
+    entries = read_lock((ROOT / "envs/requirements.txt").read_text())
+    return {entry.name: entry.release.partition("==")[2] for entry in entries}
+
+
+@pytest.mark.parametrize("file", LOCKS, ids=lambda file: file.stem)
+def test_every_entry_of_the_lock_has_its_sums(file: Path) -> None:
+    """Each line is `name==version`, perhaps a marker, and sha256 sums: a line without them is no entry."""
+    entries = read_lock(file.read_text())
+    head = "".join(line for line in file.read_text().splitlines(keepends=True) if line.startswith("#"))
+    assert file.read_text() == head + "".join(f"{entry.text()}\n" for entry in entries)
+    names = [entry.name for entry in entries]
+    assert names == sorted(set(names)) and all(entry.sums for entry in entries)
+
+
+@pytest.mark.parametrize(
+    "line", ["torch", "torch==2.13.0", "torch>=2 --hash=sha256:" + "0" * 64, "torch==2 --hash=md5:0"]
+)
+def test_what_is_not_pinned_by_its_sums_is_no_entry(line: str) -> None:
+    with pytest.raises(ValueError, match="no entry of a lock"):
+        read_lock(line)
+
+
+def test_the_lock_is_what_runs_here_and_needs_nothing_else(lock: dict[str, str]) -> None:
+    """Installed versions are the lock's (a build's name, `+cpu`, aside), and so is all that they need."""
+    entries = read_lock((ROOT / "envs/requirements.txt").read_text())
+    here = [entry.name for entry in entries if not entry.marker or Marker(entry.marker).evaluate()]
+    assert len(here) > 100 and {name: version(name).partition("+")[0] for name in here} == {
+        name: lock[name] for name in here
+    }
+    cuda = {entry.name for entry in read_lock((ROOT / "envs/cuda.txt").read_text())}
+    for name in here:
+        needs = [
+            need
+            for need in map(Requirement, requires(name) or [])
+            if not need.marker or need.marker.evaluate({"extra": ""})
+        ]
+        assert {normal(need.name) for need in needs} <= {*lock, *cuda}, name
+        assert all(need.specifier.contains(lock[normal(need.name)]) for need in needs if normal(need.name) in lock), (
+            name
+        )
+
+
+def test_what_goes_on_top_of_the_lock_is_not_in_it(lock: dict[str, str]) -> None:
+    for file in ("cuda", "slurm", "tools"):
+        assert not {entry.name for entry in read_lock((ROOT / f"envs/{file}.txt").read_text())} & {*lock}
+    cpu = read_lock((ROOT / "envs/cpu.txt").read_text())
+    assert [entry.release for entry in cpu] == [f"torch=={lock['torch']}+cpu"]
+
+
+def test_make_installs_the_lock_and_checks_its_sums() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    assert "\nINSTALL = $(BIN)/pip install --quiet --require-hashes --no-deps\n" in makefile
+    assert "pip install" not in makefile.replace("\nINSTALL = $(BIN)/pip install", "")
 
 
 @pytest.mark.parametrize("file", CONDA_FILES, ids=lambda file: file.stem)

@@ -28,7 +28,8 @@ VIEWS = "test_readme.py::test_snakemake_s_own_views"
 RUN_BY: dict[str, str | tuple[str, str]] = {
     "make study": (".ci/run", "\nmake study\n"),
     "make test": (".ci/run", "\nmake test\n"),
-    "pip install -r envs/requirements.txt": ("Makefile", "pip install --quiet --requirement envs/requirements.txt"),
+    "pip install --no-deps -r envs/requirements.txt": ("Makefile", "$(INSTALL) --requirement envs/requirements.txt"),
+    "pip check || pip install --no-deps -r envs/cuda.txt": ("Makefile", "$(INSTALL) --requirement envs/cuda.txt"),
     "snakemake --cores all": ("Makefile", "snakemake --cores $(CORES) $(ARGS)"),
     "snakemake --cores all --dry-run": VIEWS,
     "snakemake --cores all --sdm conda": PLANNED,

@@ -6,15 +6,16 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from snakemake.common.configfile import load_configfile
-
 ROOT = Path(workflow.basedir).parent
 SCRIPTS = ROOT / "scripts"
 LOCK = ROOT / "envs/requirements.txt"
 sys.path.insert(0, str(SCRIPTS))
 
-from kn_thesis.configuration.check import ConfigurationError, check_configuration
+from kn_thesis.addresses import without_login
+from kn_thesis.configuration.check import check_configuration
+from kn_thesis.configuration.files import read_data
 from kn_thesis.configuration.tasks import objective, takes, task_table, with_own
+from kn_thesis.errors import UserError
 from kn_thesis.provenance import code_hash
 
 # Sums depend on how many threads add them up: every job has one unless its rule says otherwise.
@@ -29,16 +30,16 @@ def shown(path):
 
 def read_study():
     """The typed configuration; every mistake in it is printed, a line each, and the run ends with code 1."""
-    layers = [(shown(path), load_configfile(path)) for path in dict.fromkeys(map(str, workflow.configfiles))]
-    layers.append(("--config", workflow.config_settings.config or {}))
     try:
+        layers = [(shown(path), read_data(shown(path))) for path in dict.fromkeys(map(str, workflow.configfiles))]
+        layers.append(("--config", workflow.config_settings.config or {}))
         return check_configuration(config, layers, TASKS)
-    except ConfigurationError as error:
+    except UserError as error:
         print(f"The configuration cannot be used.\n{error}", file=sys.stderr)
         sys.exit(1)
 
 
-TASKS = task_table(load_configfile(str(ROOT / "resources/tasks.yaml")))
+TASKS = task_table(read_data(ROOT / "resources/tasks.yaml"))
 STUDY = read_study()
 TASKS = with_own(TASKS, STUDY.tasks.own.model_dump())
 
@@ -50,6 +51,9 @@ FIRST_OF_FAMILY = [name for name in STUDY.models if name in FOUND or name in FIR
 
 # Where files come from, and how patiently, says nothing of what is in them: it is no parameter of a result.
 MIRROR = os.getenv("KN_MIRROR") or STUDY.corpora.mirror or ""
+if STUDY.corpora.mirror:
+    # Parameters and the configuration are kept with results: who logs in at the mirror is not.
+    STUDY.corpora.mirror = config["corpora"]["mirror"] = without_login(STUDY.corpora.mirror)
 if MIRROR and "://" not in MIRROR:
     # A folder is named from where the command was given, which `--directory` leaves.
     MIRROR = str(Path(os.getenv("PWD", ROOT), MIRROR).resolve())

@@ -110,7 +110,7 @@ CLAIM_TABLES = {
 for chapter in ("localization", "suppression", "tracing", "editing"):
     CHAPTER_INPUTS[chapter] |= CLAIM_TABLES
 
-CLAIMS = load_configfile(str(ROOT / "resources/claims.yaml")).get("claims", [])
+CLAIMS = read_data(ROOT / "resources/claims.yaml").get("claims", [])
 JUDGED = sorted({table for claim in CLAIMS for table in claim.get("reads", [])})
 NUMBERS = [claim.get("number") for claim in CLAIMS]
 

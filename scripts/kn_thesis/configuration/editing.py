@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from kn_thesis.configuration.types import Count, Family, Name, OpenShare, Share, Strict
+from kn_thesis.configuration.types import Count, Family, HubId, Name, OpenShare, Revision, Share, Strict
 
 Layer = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, le=10)]
@@ -16,11 +16,11 @@ Factor = Annotated[float, Field(ge=0)]
 class Dataset(Strict):
     """A data set that the `datasets` package loads, whose texts covariances are collected over."""
 
-    id: str = Field(min_length=1, description="on the Hugging Face hub")
+    id: HubId = Field(description="on the Hugging Face hub")
     config: str | None = Field(None, description="the data set's configuration")
     split: str = Field("train")
     column: str = Field("text", description="that holds the texts")
-    revision: str | None = Field(None, description="commit, tag or branch; null: the newest")
+    revision: Revision | None = Field(None, description="commit, tag or branch; null: the newest")
 
 
 class Covariance(Strict):

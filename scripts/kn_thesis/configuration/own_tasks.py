@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from kn_thesis.configuration.types import Name, Strict
+from kn_thesis.configuration.types import Strict
 
 File = Annotated[str, Field(min_length=1)]
-TaskName = Annotated[Name, Field(pattern=r"^[^.]+$")]  # a file's name ends at its first dot
+TaskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]  # a file's name ends at its first dot
 
 
 class OwnParadigm(Strict):

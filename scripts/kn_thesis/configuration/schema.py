@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from kn_thesis.configuration.editing import Editing
 from kn_thesis.configuration.own_tasks import OwnTasks
-from kn_thesis.configuration.types import Count, Family, Name, OpenShare, Share, Strict, Word
+from kn_thesis.configuration.types import Count, Family, HubId, Name, OpenShare, Revision, Share, Strict, Word
 
 # The published words (resources/published.yaml), by what they carry.
 WORDS = {
@@ -110,8 +110,8 @@ class Train(Strict):
 class Hub(Strict):
     """A model on the Hugging Face hub."""
 
-    id: str = Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?$", description="owner/name")
-    revision: str | None = Field(None, description="commit, tag or branch; null: the newest, recorded in model.json")
+    id: HubId = Field(description="owner/name")
+    revision: Revision | None = Field(None, description="commit, tag or branch; null: the newest, kept in model.json")
 
 
 class Learned(Strict):

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import requests
 
+from kn_thesis.addresses import without_login
 from kn_thesis.corpora.manifest import PinnedFile
 from kn_thesis.errors import UserError
 
@@ -81,7 +82,7 @@ def fetch(
 
 
 def _failure(file: PinnedFile, source: str, what: str, remedy: str = REMEDY) -> UserError:
-    return UserError(f"{file.corpus}/{file.path}: {what} (tried {source}): {remedy}")
+    return UserError(without_login(f"{file.corpus}/{file.path}: {what} (tried {source}): {remedy}"))
 
 
 def _copy(file: PinnedFile, source: Path, part: Path, mirror: Path) -> None:
@@ -136,7 +137,7 @@ def _try(file: PinnedFile, url: str, part: Path, session: requests.Session, time
             resumed = _resumes(file, url, answer, have, part)
             print(
                 f"{file.corpus}/{file.path}: {f'from byte {have:,}' if resumed else 'from the start'} of "
-                f"{file.bytes:,}, {url}",
+                f"{file.bytes:,}, {without_login(url)}",
                 flush=True,
             )
             _write(part, "ab" if resumed else "wb", answer.iter_content(CHUNK), file.bytes - have * resumed)

@@ -48,8 +48,9 @@ def read_table(path: Path, columns: Sequence[str], key: Sequence[str] = ()) -> l
 
 def read_yaml(path: Path, keys: Iterable[str]) -> dict[str, Any]:
     """Content of a YAML file whose top level has exactly `keys`; raises `UserError`."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 # nosec B506 # both are safe
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; the world needs it") from None
     except yaml.YAMLError as error:

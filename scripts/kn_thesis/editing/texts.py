@@ -36,7 +36,7 @@ def dataset_texts(source: Mapping[str, Any]) -> Iterator[str]:
     datasets.disable_progress_bars()
     datasets.utils.logging.set_verbosity(datasets.utils.logging.CRITICAL)
     try:
-        rows = datasets.load_dataset(**arguments, streaming=True)
+        rows = datasets.load_dataset(**arguments, streaming=True)  # nosec B615 # `arguments` has the revision
         for row in rows:
             text = row.get(column)
             if not isinstance(text, str | None) or column not in row:

@@ -6,12 +6,14 @@ Only safetensors are ever read: pickled weights and code that comes with a model
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from kn_thesis.errors import UserError
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors")
 SLOW_TOKENIZER = ("tokenizer.model", "vocab.txt", "vocab.json", "merges.txt")
 
 
@@ -35,22 +37,36 @@ def check_model(folder: Path, name: str, family: str | None = None) -> str:
             f"{name} has no weights in the safetensors format, and pickled weights are never loaded; choose a revision"
             " that has model.safetensors, or convert it with save_pretrained and use `path`"
         )
-    shards = sorted(set(read_json(index, name).get("weight_map", {}).values()))
+    shards = _shards(read_json(index, name).get("weight_map"), name)
     missing = [shard for shard in shards if not (folder / shard).is_file()]
     if missing or not shards:
         raise UserError(f"{name} lacks {missing[0] if missing else 'shards'} of its weights; complete it and run again")
     return found
 
 
+def _shards(weights: Any, name: str) -> list[str]:
+    """The files that an index of weights names; raises UserError unless they are plain names of safetensors files."""
+    found = list(weights.values()) if isinstance(weights, dict) else [weights] if weights else []
+    for shard in found:
+        if not isinstance(shard, str) or not PLAIN.fullmatch(shard):
+            raise UserError(
+                f"model.safetensors.index.json of {name} names {str(shard)[:100]!r}, which is no safetensors file"
+                " beside it, and no other is read; fetch it again, or choose another model"
+            )
+    return sorted(set(found))
+
+
 def fast_tokenizer(found: Path, name: str, made: Path) -> Path:
     """Convert a model's slow tokenizer with transformers into `made`, the folder that then has tokenizer.json."""
-    from transformers import AutoTokenizer
-
     remedy = "save it once with AutoTokenizer.from_pretrained(...).save_pretrained(...) and use `path`"
+    _check_files(found, name, remedy)
     if not any((found / file).is_file() for file in SLOW_TOKENIZER):
         raise UserError(f"{name} has no tokenizer; {remedy}")
+    from transformers import AutoTokenizer
+
     try:
-        AutoTokenizer.from_pretrained(found, trust_remote_code=False).save_pretrained(made)
+        slow = AutoTokenizer.from_pretrained(found, trust_remote_code=False)  # nosec B615 # a folder of this machine
+        slow.save_pretrained(made)
     except Exception as error:  # whatever a library says of files it does not like
         reason = " ".join(str(error).split())[:200]
         raise UserError(
@@ -59,6 +75,20 @@ def fast_tokenizer(found: Path, name: str, made: Path) -> Path:
     if not (made / "tokenizer.json").is_file():
         raise UserError(f"{name} has no fast tokenizer (tokenizer.json); {remedy}")
     return made
+
+
+def _check_files(found: Path, name: str, remedy: str) -> None:
+    """Raise UserError when a tokenizer's settings name files elsewhere: the library would read them as vocabularies."""
+    path = found / "tokenizer_config.json"
+    settings = read_json(path, name) if path.is_file() else {}
+    for key, value in settings.items():
+        if (
+            key.endswith("_file")
+            and key != "special_tokens_map_file"
+            and value
+            and (found / str(value)).parent != found
+        ):
+            raise UserError(f"{path.name} of {name} takes its {key} from elsewhere ({str(value)[:100]!r}); {remedy}")
 
 
 def check_tokenizer(path: Path, name: str) -> None:

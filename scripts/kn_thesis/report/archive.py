@@ -20,8 +20,8 @@ def pack(paths: Iterable[str | Path], archive: str | Path) -> None:
     """
     entries = {}
     for path in map(Path, paths):
-        if FOLDER not in path.parts[:-1]:
-            raise ValueError(f"{path} is not in a folder named {FOLDER}")
+        if FOLDER not in path.parts[:-1] or ".." in path.parts:
+            raise ValueError(f"{path} is not in a folder named {FOLDER}, or leads out of it")
         top = Path(*path.parts[: path.parts.index(FOLDER)])
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
         names = {file.relative_to(top): file for file in files if not file.is_dir()}

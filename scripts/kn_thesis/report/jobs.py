@@ -53,7 +53,7 @@ def planned_dot(snakefile: str | Path, configuration: Mapping[str, Any]) -> str:
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(Path(snakefile).resolve())]
         command += ["--directory", folder, "--configfile", str(settings), "--profile", "none"]
         command += ["--workflow-profile", "none", "--dag", "dot"]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 - Snakemake, on files of the run
     if done.returncode:
         raise RuntimeError(f"Snakemake cannot plan the study: {done.stderr[-2000:]}")
     return done.stdout

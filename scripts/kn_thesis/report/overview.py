@@ -115,7 +115,7 @@ def _run(tables: Mapping[str, pd.DataFrame], study: Mapping[str, Any], shown: Se
 
 def _source(model: Mapping[str, Any], family: str) -> str:
     """Where a model comes from: trained here with its size, a hub id, or a folder."""
-    trained, hub = model.get("train"), model.get("hub")
+    trained, hub, family = model.get("train"), model.get("hub"), html.escape(family)
     if trained:
         return f"{family}, trained here: {trained['layers']} layers of {trained['intermediate']} MLP neurons"
     return f"{family}, {html.escape(hub['id'])}" if hub else f"{family}, from a folder"

@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from kn_thesis.addresses import without_login
+
 PLACE = re.compile(r"^(/|~|\\|file:|[A-Za-z]:[\\/])")
-LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
 HIDDEN = "(a folder of that machine)"
 
 
@@ -38,5 +39,5 @@ def words(value: Any) -> str:
 
 def _shown(value: Any) -> Any:
     if isinstance(value, str):
-        return HIDDEN if PLACE.match(value) else LOGIN.sub("", value)
+        return HIDDEN if PLACE.match(value) else without_login(value)
     return [_shown(inner) for inner in value] if isinstance(value, list | tuple) else value

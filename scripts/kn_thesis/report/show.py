@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from IPython.display import HTML
 
+TAG = re.compile(r"<(?=[a-zA-Z/!?])")
 MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 WORD, SENTENCE = 20, 36  # characters: a cell with more of them may be broken inside its names, between its words
 MOST_ROWS = 1000  # a page with more of them is slow to open; they are in the file beside it
@@ -136,7 +137,7 @@ def _breakable(text: str, longest: int) -> str:
 
 
 def markdown(text: str) -> object:
-    """A paragraph computed from the tables, shown as Markdown."""
+    """A paragraph computed from the tables, shown as Markdown; words in it that look like tags stay words."""
     from IPython.display import Markdown
 
-    return Markdown(text)
+    return Markdown(TAG.sub("&lt;", text))
