@@ -54,7 +54,7 @@ class Room:
 
 def name_of(model: Any) -> str:
     """What a model is called in messages: where it was loaded from, else its family."""
-    return getattr(model, "name", "") or model.adapter.family
+    return getattr(model, "name", "") or getattr(model.adapter, "family", "the model")
 
 
 def halves(batch: Sequence[Item]) -> list[Sequence[Item]]:
