@@ -103,7 +103,7 @@ def attribute(
     for batch, results in worked(batches, integrate, Room(model, "attribution", batch_tokens), size):
         for step, score, clean, silent in zip(batch, *results, strict=True):
             if not all(np.isfinite(x).all() for x in (score, clean, silent)):
-                raise not_finite(model, step.input_ids, "attribution")
+                raise not_finite(model, step.input_ids, _wrong(score))
             scores[step.prompt] += step.weight * score
             residuals[step.prompt] += step.weight * (score.sum(-1) - (clean - silent))
             probability[step.prompt] += step.weight * clean
@@ -140,6 +140,12 @@ def _integrate(
             total[:, layer] += torch.einsum("pk,pkw->pw", factors[:, layer], gradient.to(total.dtype))
     neurons = torch.stack([layer.neurons for layer in run], dim=1).to(total.dtype)
     return total * neurons, clean, silent.view(len(ids), adapter.layers)
+
+
+def _wrong(score: np.ndarray) -> str:
+    """What is not finite, in words; slopes go from the last layer down, so the highest layer is where it begins."""
+    layers = np.flatnonzero(~np.isfinite(score).all(axis=1))
+    return f"attribution (scores of layer {layers[-1]})" if len(layers) else "attribution"
 
 
 def _answer(adapter: Adapter, hidden: Tensor, answers: Tensor, slopes: bool = False) -> tuple[Tensor, Tensor | None]:

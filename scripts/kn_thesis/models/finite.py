@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from kn_thesis.errors import UserError
@@ -30,7 +31,7 @@ def check_weights(module: torch.nn.Module, name: str) -> None:
 def _wrong_weights(module: torch.nn.Module, name: str) -> UserError | None:
     import torch
 
-    for weight_name, weight in module.state_dict().items():
+    for weight_name, weight in chain(module.named_parameters(), module.named_buffers()):  # a tied one comes once
         # Least and largest are NaN where anything is, and of the finite there is none that they would hide.
         if not weight.is_floating_point() or not weight.numel() or all(x.isfinite() for x in torch.aminmax(weight)):
             continue

@@ -129,10 +129,18 @@ def changed_answers(
     shown_batches = shown(batches, len(readings), "suppression", "prompt", progress)
     for batch, (clean, under) in worked(shown_batches, answered, Room(model, "suppression", batch_tokens), size):
         for n, row, rows in zip(batch, clean, under, strict=True):
-            if not (np.isfinite(row).all() and np.isfinite(rows).all()):
-                raise not_finite(model, readings[n].input_ids, "suppression")
+            wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+            if len(wrong) or not np.isfinite(row).all():
+                raise not_finite(model, readings[n].input_ids, _wrong([changes[number] for number in wrong[:1]]))
             untouched[n], changed[n][:] = row[: len(readings[n].asked)], rows.T[: len(readings[n].asked)]
     return untouched, changed
+
+
+def _wrong(changes: Sequence[Change]) -> str:
+    """What is not finite, in words."""
+    return "suppression" + "".join(
+        f" ({change.operation} in layer {', '.join(map(str, np.unique(change.layer)))})" for change in changes
+    )
 
 
 class _Edit(NamedTuple):
