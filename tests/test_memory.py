@@ -29,7 +29,7 @@ from kn_thesis.errors import UserError
 from kn_thesis.localization.attribution import attribute
 from kn_thesis.models.evaluate import target_log_probabilities
 from kn_thesis.models.load import Model
-from kn_thesis.models.memory import Room, out_of_memory, worked
+from kn_thesis.models.memory import Room, halves, out_of_memory, worked
 from kn_thesis.suppression.restart import Change, Reading, changed_answers, mean_activations
 from kn_thesis.tracing.prompt import Settings, room_of, trace_prompt
 from tests.scarce_memory import CPU, CUDA, scarce
@@ -65,6 +65,10 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
 )
 def test_what_says_that_memory_is_out(error: Exception, is_one: bool) -> None:
     assert out_of_memory(error) is is_one
+
+
+def test_a_batch_is_cut_in_the_middle() -> None:
+    assert halves([1, 2, 3, 4, 5]) == [[1, 2, 3], [4, 5]] and halves([1]) == []
 
 
 @settings(max_examples=200, deadline=None)
@@ -225,7 +229,11 @@ def questions(model: Any) -> list[Any]:
 def continuations(model: Any) -> list[Any]:
     prompts = [one.input_ids for one in prompts_of(model)]
     sampler = Sampler([("row", n) for n in range(len(prompts))], 3)
-    return [np.array(row) for how in ("greedy", sampler) for row in continue_rows(model, prompts, None, 5, choose=how)]
+    free = continue_rows(model, prompts, None, 5)
+    stop = free[3][1]  # some rows end before others
+    rows = [row for how in ("greedy", sampler) for row in continue_rows(model, prompts, None, 5, choose=how, stop=stop)]
+    assert len({len(row) for row in rows}) > 1
+    return [np.array(row) for row in [*free, *rows]]
 
 
 def tuned(model: Any) -> list[Any]:
