@@ -36,7 +36,7 @@ def problems_of(texts: list[Texts]) -> list[Problem]:
 
 
 def find(model: Any, texts: list[Texts], optimiser: Optimiser = OPTIMISER, layer: int = 1, most: int = ALL) -> Any:
-    return find_values(model.adapter, layer, problems_of(texts), optimiser, most, model.device)
+    return find_values(model, layer, problems_of(texts), optimiser, most)
 
 
 def plain(model: Any, texts: Texts, optimiser: Optimiser = OPTIMISER, layer: int = 1) -> Rome:

@@ -7,8 +7,8 @@ edited models carry their own changes beside the matrices that all share.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from kn_thesis.editing.update import Update
 from kn_thesis.errors import UserError
 from kn_thesis.models.adapter import Adapter, precise
 from kn_thesis.models.evaluate import Row, rows_of
+from kn_thesis.models.finite import not_finite
+from kn_thesis.models.memory import Room, halves, worked
 
 if TYPE_CHECKING:
     from kn_thesis.models.load import Model
@@ -49,6 +51,13 @@ class _Batch:
     edits: list[int]
     rows: list[tuple[int, Row]]  # number in `edits`, row; row.target is its place among all targets
 
+    @property
+    def tokens(self) -> int:
+        return sum(len(row.ids) for _, row in self.rows)
+
+    def halves(self) -> list[_Batch]:
+        return [replace(self, rows=list(rows)) for rows in halves(self.rows)]
+
 
 def answers(
     model: Model,
@@ -59,7 +68,8 @@ def answers(
     """Each edit's targets, before and after: one `Said` per edit, in order.
 
     updates: of each edit; none: the model as it is. targets: of each edit, a prompt and the word for its gap. At most
-    `batch_tokens` tokens are in memory at once (one edit's at least). Raises UserError for a prompt that is too long.
+    `batch_tokens` tokens are in memory at once (one edit's at least). Raises UserError for a prompt that is too long,
+    does not fit in memory, or has no finite answer.
     """
     adapter = model.adapter
     flat = [target for part in targets for target in part]
@@ -67,13 +77,34 @@ def answers(
     if 0 < model.positions < longest:
         raise UserError(f"a prompt of {longest} tokens is longer than the model's {model.positions}; leave it out")
     found = [_Tally(len(flat)) for _ in range(2)]
-    for batch in _batches(adapter, updates, targets, batch_tokens):
-        _ask(model, batch, updates, found)
+    for _, parts in worked(
+        _batches(adapter, updates, targets, batch_tokens),
+        lambda batch, _: _ask(model, batch, updates),
+        Room(model, "answers to questions", batch_tokens),
+        lambda batch, _: batch.tokens,
+        _Batch.halves,
+    ):
+        for tally, part, when in zip(found, parts, ("before", "after"), strict=True):
+            for told in part:
+                if not np.isfinite(told.log).all():
+                    wrong = told.targets[~np.isfinite(told.log)][0]
+                    raise not_finite(model, flat[wrong].input_ids, f"answers {when} an edit")
+                tally.add(told)
     ends = np.cumsum([len(part) for part in targets])
     before, after = (
         [tally.said(end - len(part), end) for part, end in zip(targets, ends, strict=True)] for tally in found
     )
     return before, after
+
+
+class _Told(NamedTuple):
+    """What a model says of some tokens: arrays of one length. targets, steps: the target, and which of its tokens."""
+
+    targets: np.ndarray
+    steps: np.ndarray
+    log: np.ndarray
+    hit: np.ndarray
+    says: np.ndarray
 
 
 class _Tally:
@@ -83,11 +114,11 @@ class _Tally:
         self.log_probability, self.hits, self.tokens = np.zeros((3, targets))
         self.says = np.full(targets, -1)
 
-    def add(self, targets: np.ndarray, steps: np.ndarray, log: np.ndarray, hit: np.ndarray, says: np.ndarray) -> None:
-        np.add.at(self.log_probability, targets, log)
-        np.add.at(self.hits, targets, hit)
-        np.add.at(self.tokens, targets, 1)
-        self.says[targets[steps == 0]] = says[steps == 0]
+    def add(self, told: _Told) -> None:
+        np.add.at(self.log_probability, told.targets, told.log)
+        np.add.at(self.hits, told.targets, told.hit)
+        np.add.at(self.tokens, told.targets, 1)
+        self.says[told.targets[told.steps == 0]] = told.says[told.steps == 0]
 
     def said(self, start: int, end: int) -> Said:
         hits, tokens = self.hits[start:end], self.tokens[start:end]
@@ -122,10 +153,11 @@ def _batches(
 
 
 @torch.no_grad()
-def _ask(model: Model, batch: _Batch, updates: Sequence[Sequence[Update]], found: list[_Tally]) -> None:
+def _ask(model: Model, batch: _Batch, updates: Sequence[Sequence[Update]]) -> tuple[list[_Told], list[_Told]]:
+    """What the model as it is says of a batch's rows, and what each row's edited model does."""
     adapter, rows = model.adapter, batch.rows
     if not rows:
-        return
+        return [], []
     distinct = _numbered(row.ids for _, row in rows)
     texts = list(distinct)
     ids = filled_up(texts, model.device)
@@ -149,8 +181,9 @@ def _ask(model: Model, batch: _Batch, updates: Sequence[Sequence[Update]], found
                     mlp[start:end] += update.added(neurons[start:end])
         hidden = adapter.after_mlp(layer, state, mlp)
     asked = [row for _, row in rows]
-    _tally(adapter, hidden, asked, [distinct[row.ids] for row in asked], found[0])
-    _tally(adapter, hidden, asked, [len(texts) + edited[edit, row.ids] for edit, row in rows], found[1])
+    places = [distinct[row.ids] for row in asked], [len(texts) + edited[edit, row.ids] for edit, row in rows]
+    before, after = (list(_told(adapter, hidden, asked, part)) for part in places)
+    return before, after
 
 
 def _numbered(items: Iterable[Any]) -> dict[Any, int]:
@@ -173,8 +206,8 @@ def _spans(edits: list[int], count: int, start: int) -> list[tuple[int, int]]:
     return [(int(end - rows), int(end)) for end, rows in zip(ends, counts, strict=True)]
 
 
-def _tally(adapter: Adapter, hidden: Tensor, rows: list[Row], places: list[int], tally: _Tally) -> None:
-    """Add what the rows, which lie at `places` of `hidden`, say at the positions where something is predicted."""
+def _told(adapter: Adapter, hidden: Tensor, rows: list[Row], places: list[int]) -> Iterator[_Told]:
+    """What the rows, which lie at `places` of `hidden`, say at the positions where something is predicted."""
     asked = [
         (place, row.first_position + step, token, row.target, row.first_step + step)
         for place, row in zip(places, rows, strict=True)
@@ -187,4 +220,4 @@ def _tally(adapter: Adapter, hidden: Tensor, rows: list[Row], places: list[int],
         wanted = torch.as_tensor(token, device=logits.device)[:, None]
         log = (logits.gather(1, wanted)[:, 0] - logits.logsumexp(1)).double().cpu().numpy()
         says = logits.argmax(1).cpu().numpy()
-        tally.add(target, step, log, says == token, says)
+        yield _Told(target, step, log, says == token, says)

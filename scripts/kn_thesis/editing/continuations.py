@@ -16,6 +16,8 @@ from torch import Tensor
 from kn_thesis.corpora.rank import rank
 from kn_thesis.errors import UserError
 from kn_thesis.models.adapter import attend, precise
+from kn_thesis.models.finite import not_finite
+from kn_thesis.models.memory import Room, worked
 
 if TYPE_CHECKING:
     from kn_thesis.corpora.gaps import GapTokenizer
@@ -73,7 +75,8 @@ def continue_rows(
     Rows of equal prompt length go together, at most `batch_tokens` tokens of prompts and continuations at once and at
     least one row: nothing is padded.
 
-    Raises UserError for a masked model, an empty prompt, and one that is longer than the model's positions.
+    Raises UserError for a masked model, an empty prompt, one that is longer than the model's positions or does not
+    fit in memory, and for scores that are not finite.
     """
     longest, edits = model.positions, updates if updates is not None else [()] * len(prompts)
     if len(edits) != len(prompts) or (isinstance(choose, Sampler) and len(choose.rows) != len(prompts)):
@@ -85,11 +88,19 @@ def continue_rows(
             most = f"the model takes 1 to {longest}" if longest else "the model takes 1 or more"
             raise UserError(f"prompt {number} has {len(prompt)} tokens: {most}; leave it out")
     written: list[list[int]] = [[] for _ in prompts]
+
+    def steps(rows: Sequence[int]) -> int:
+        return min(tokens, longest - len(prompts[rows[0]])) if longest else tokens
+
     with torch.inference_mode():
-        for rows in _batches(prompts, edits, tokens, longest, batch_tokens):
-            length = len(prompts[rows[0]])
-            steps = min(tokens, longest - length) if longest else tokens
-            _continue(model, rows, prompts, edits, steps, choose, stop, written)
+        for rows, found in worked(
+            _batches(prompts, edits, tokens, longest, batch_tokens),
+            lambda rows, _: _continue(model, rows, prompts, edits, steps(rows), choose, stop),
+            Room(model, "continuations", batch_tokens),
+            size=lambda rows, _: len(rows) * (len(prompts[rows[0]]) + steps(rows)),
+        ):
+            for row, ids in zip(rows, found, strict=True):
+                written[row] = ids
     return written
 
 
@@ -145,9 +156,10 @@ def _continue(
     steps: int,
     choose: Literal["greedy"] | Sampler,
     stop: int | None,
-    written: list[list[int]],
-) -> None:
-    """Continue some rows of prompts of one length, and put what they write into `written`."""
+) -> list[list[int]]:
+    """What some rows of prompts of one length write, in their order."""
+    written: dict[int, list[int]] = {row: [] for row in rows}
+    asked = list(rows)
     ids = torch.tensor([list(map(int, prompts[row])) for row in rows], device=model.device)
     uniforms = None
     if isinstance(choose, Sampler):
@@ -159,12 +171,15 @@ def _continue(
         logits = model.adapter.logits(_read(model.adapter, ids, cache, spans))
         chosen = logits.argmax(-1) if uniforms is None else _sampled(logits, uniforms[:, step], choose.top)
         going = []
+        known = logits.gather(-1, chosen[:, None])[:, 0].isfinite()  # nan counts as the largest, so it is chosen
+        if not known.all():
+            raise not_finite(model, prompts[rows[int(known.int().argmin())]], "continuations")
         for place, (row, token) in enumerate(zip(rows, chosen.tolist(), strict=True)):
             if token != stop:
                 written[row].append(token)
                 going.append(place)
         if not going or step + 1 == steps:
-            return
+            break
         ids = torch.cat((ids, chosen[:, None]), dim=1)
         if len(going) < len(rows):
             rows = [rows[place] for place in going]
@@ -172,6 +187,7 @@ def _continue(
             ids, uniforms = ids[kept], None if uniforms is None else uniforms[kept]
             cache.keep(kept)
             spans = _spans(rows, edits, model)
+    return [written[row] for row in asked]
 
 
 def _spans(rows: Sequence[int], edits: Sequence[Sequence[Update]], model: Model) -> list[list[_Span]]:

@@ -19,6 +19,7 @@ from kn_thesis.editing.passes import state_in
 from kn_thesis.errors import UserError
 from kn_thesis.files import whole_file
 from kn_thesis.models.adapter import precise
+from kn_thesis.models.memory import Room, halves, name_of, worked
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -110,7 +111,8 @@ def collect_covariance(
     padded, and beyond rounding, neither batches nor the order of layers change a number. A batch's sum is float32 at
     least, that of all batches float64 on the model's device: 8·width² bytes for each layer, however long the text.
 
-    Raises UserError when there is no text, for layers that the model has not, and for keys that are not finite.
+    Raises UserError when there is no text, for layers that the model has not, for keys that are not finite, and for a
+    piece of text that does not fit in memory.
     """
     adapter = model.adapter
     wanted = sorted(set(layers))
@@ -124,15 +126,21 @@ def collect_covariance(
     count = 0
     rows = _first_tokens(_pieces(model.tokenizer.tokenizer, texts, model.positions), tokens)
     bar = tqdm(total=tokens, desc="covariance", unit=" tokens", disable=not progress, mininterval=2)
+
+    def add(batch: _Batch, _: int) -> None:
+        ids = torch.tensor(batch.rows, device=model.device)
+        for layer, keys in _keys(model, ids, sorted(batch.layers)):
+            # Products in float64 would take longer than the model itself.
+            keys = keys.flatten(0, 1).to(precise(keys))
+            totals[layer] += keys.T @ keys
+            batch.layers.remove(layer)
+
     with bar, torch.inference_mode():
-        for batch in _batches(rows, batch_tokens):
-            ids = torch.tensor(batch, device=model.device)
-            for layer, keys in _keys(model, ids, wanted):
-                # Products in float64 would take longer than the model itself.
-                keys = keys.flatten(0, 1).to(precise(keys))
-                totals[layer] += keys.T @ keys
-            count += ids.numel()
-            bar.update(ids.numel())
+        batches = (_Batch(rows, set(wanted)) for rows in _batches(rows, batch_tokens))
+        room = Room(model, "covariance", batch_tokens)
+        for batch, _ in worked(batches, add, room, lambda batch, _: batch.tokens, _Batch.halves):
+            count += batch.tokens
+            bar.update(batch.tokens)
     if not count:
         raise UserError("there is no text to collect the covariance from; name a file or data set that has some")
     matrices = {}
@@ -141,7 +149,8 @@ def collect_covariance(
         matrices[layer] = ((total + total.T) / (2 * count)).float().cpu()
         if not matrices[layer].isfinite().all():
             raise UserError(
-                f"the keys of layer {layer} are not finite; load the model with dtype float32 or bfloat16 and try again"
+                f"{name_of(model)}: the keys of layer {layer} are not finite; load the model with dtype float32 or "
+                "bfloat16 and try again"
             )
     return Covariance(matrices, count)
 
@@ -207,6 +216,25 @@ def _first_tokens(rows: Iterable[list[int]], tokens: int) -> Iterator[list[int]]
         read += len(row)
         if read >= tokens:
             return
+
+
+@dataclass
+class _Batch:
+    """Rows of one length, and the layers whose sums do not have them yet.
+
+    No layer's products have to be kept until all are there: a batch that runs out of memory half-way is halved, and its
+    halves go on with the other layers.
+    """
+
+    rows: list[list[int]]
+    layers: set[int]
+
+    @property
+    def tokens(self) -> int:
+        return len(self.rows) * len(self.rows[0])
+
+    def halves(self) -> list[_Batch]:
+        return [_Batch(list(rows), set(self.layers)) for rows in halves(self.rows)]
 
 
 def _batches(rows: Iterable[list[int]], batch_tokens: int) -> Iterator[list[list[int]]]:

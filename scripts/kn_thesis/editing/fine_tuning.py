@@ -22,6 +22,7 @@ from kn_thesis.editing.request import Request
 from kn_thesis.editing.update import Edit, Update
 from kn_thesis.models.adapter import Adapter, precise
 from kn_thesis.models.length import too_long
+from kn_thesis.models.memory import Room, worked
 
 if TYPE_CHECKING:
     from kn_thesis.models.load import Model
@@ -43,7 +44,10 @@ class Settings:
 
 
 def find_edits(model: Model, requests: Sequence[Request], settings: Settings) -> list[Edit]:
-    """The edit of each request, in order. Raises UserError for a masked model or a layer that is not there."""
+    """The edit of each request, in order.
+
+    Raises UserError for a masked model, a layer that is not there, and a request that does not fit in memory.
+    """
     adapter = model.adapter
     check_causal("fine_tuning", adapter)
     check_layer(settings.layer, adapter.layers)
@@ -55,10 +59,15 @@ def find_edits(model: Model, requests: Sequence[Request], settings: Settings) ->
         else:
             fitting.append(number)
     fitting.sort(key=lambda number: len(requests[number].new_prompt.input_ids))
-    room = max(1, settings.batch_values // adapter.value_weight(settings.layer).numel())
-    for start in range(0, len(fitting), room):
-        part = fitting[start : start + room]
-        edits.update(zip(part, _find(adapter, [requests[n] for n in part], settings, model.device), strict=True))
+    values = adapter.value_weight(settings.layer).numel()
+    room = max(1, settings.batch_values // values)
+    for part, found in worked(
+        (fitting[start : start + room] for start in range(0, len(fitting), room)),
+        lambda part, _: _find(adapter, [requests[n] for n in part], settings, model.device),
+        Room(model, "fine-tuning", settings.batch_values, "entries of W"),
+        size=lambda part, _: len(part) * values,
+    ):
+        edits.update(zip(part, found, strict=True))
     return [edits[number] for number in range(len(requests))]
 
 

@@ -67,9 +67,7 @@ def find_edits(
             problems[number] = problem
     # Alike lengths go together, first behind the subject, so that little is filled up.
     order = sorted(problems, key=lambda number: _lengths(problems[number]))
-    found = find_values(
-        adapter, settings.layer, [problems[n] for n in order], settings, settings.batch_tokens, model.device
-    )
+    found = find_values(model, settings.layer, [problems[n] for n in order], settings, settings.batch_tokens)
     values = dict(zip(order, found, strict=True))
     return [
         _edit(request.name, settings.layer, values[number], lower)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,6 +17,10 @@ from torch import Tensor
 from kn_thesis.editing.descent import descend
 from kn_thesis.editing.passes import filled_up, leaving
 from kn_thesis.models.adapter import Adapter, attend, precise
+from kn_thesis.models.memory import Room, worked
+
+if TYPE_CHECKING:
+    from kn_thesis.models.load import Model
 
 
 @dataclass(frozen=True)
@@ -114,18 +119,27 @@ class _Texts:
 
 
 def find_values(
-    adapter: Adapter, layer: int, problems: Sequence[Problem], optimiser: Optimiser, batch_tokens: int, device: object
+    model: Model, layer: int, problems: Sequence[Problem], optimiser: Optimiser, batch_tokens: int
 ) -> list[Value]:
     """v* of every problem, in order.
 
     batch_tokens: most rows × tokens of texts in memory at once (one problem at least). A problem's result does not
-    depend on the others, up to rounding. A loss that is not finite ends its search.
+    depend on the others, up to rounding. A loss that is not finite ends its search. Raises UserError for a problem that
+    does not fit in memory.
     """
-    return [
-        value
-        for part in _batches(problems, batch_tokens)
-        for value in _find_values(adapter, layer, part, optimiser, device)
-    ]
+    found = worked(
+        _batches(problems, batch_tokens),
+        lambda part, _: _find_values(model.adapter, layer, part, optimiser, model.device),
+        Room(model, "search for edits", batch_tokens),
+        size=lambda part, _: _size(part),
+    )
+    return [value for _, values in found for value in values]
+
+
+def _size(problems: Sequence[Problem]) -> int:
+    """Rows × tokens of texts."""
+    texts = [text for problem in problems for text in (*problem.contexts, problem.kept)]
+    return len(texts) * max(len(text.ids) for text in texts)
 
 
 def _batches(problems: Sequence[Problem], batch_tokens: int) -> Iterator[list[Problem]]:

@@ -23,6 +23,8 @@ from kn_thesis.localization.clean import clean_run
 from kn_thesis.localization.quadrature import quadrature_rule
 from kn_thesis.localization.results import Attribution
 from kn_thesis.models.adapter import Adapter, precise
+from kn_thesis.models.finite import not_finite
+from kn_thesis.models.memory import Room, worked
 from kn_thesis.progress import shown
 
 if TYPE_CHECKING:
@@ -61,7 +63,8 @@ def attribute(
         prompt and one node at least). progress: show a bar on stderr.
 
     Targets of several tokens are teacher-forced; the result is the mean over their tokens. The order of `prompts` is
-    kept; a prompt's result does not depend on the others, up to rounding. Raises UserError for what cannot be used.
+    kept; a prompt's result does not depend on the others, up to rounding. Raises UserError for what cannot be used,
+    does not fit in memory, or gives numbers that are not finite.
     """
     encoded = _encoded(model, prompts, targets)
     try:
@@ -79,15 +82,28 @@ def attribute(
     scores = np.zeros((len(encoded), adapter.layers, adapter.width), dtype=np.float32)
     residuals, baseline = np.zeros((2, len(encoded), adapter.layers))
     probability = np.zeros(len(encoded))
-    batches = list(_batches(adapter, steps, nodes, batch_tokens))
-    for batch in shown(batches, len(steps), "attribution", "target", progress):
+    batches = shown(list(_batches(adapter, steps, nodes, batch_tokens)), len(steps), "attribution", "target", progress)
+
+    def together(batch: Sequence[Step], most: int) -> int:
+        """Nodes that are in memory at once."""
+        return min(nodes, max(1, most // (len(batch) * _tokens_per_node(adapter, len(batch[0].input_ids)))))
+
+    def size(batch: Sequence[Step], most: int) -> int:
+        length = len(batch[0].input_ids)
+        return len(batch) * (length + together(batch, most) * _tokens_per_node(adapter, length))
+
+    def integrate(batch: Sequence[Step], most: int) -> list[np.ndarray]:
         ids = torch.tensor([step.input_ids for step in batch], device=model.device)
         gaps = torch.tensor([step.gap for step in batch], device=model.device)
         answers = torch.tensor([step.target for step in batch], device=model.device)
-        room = max(1, batch_tokens // (len(batch) * _tokens_per_node(adapter, ids.shape[1])))
+        room = together(batch, most)
         chunks = [(points[k : k + room], weights[k : k + room]) for k in range(0, nodes, room)]
-        results = [x.double().cpu().numpy() for x in _integrate(adapter, ids, gaps, answers, chunks)]
+        return [x.double().cpu().numpy() for x in _integrate(adapter, ids, gaps, answers, chunks)]
+
+    for batch, results in worked(batches, integrate, Room(model, "attribution", batch_tokens), size):
         for step, score, clean, silent in zip(batch, *results, strict=True):
+            if not all(np.isfinite(x).all() for x in (score, clean, silent)):
+                raise not_finite(model, step.input_ids, _wrong(score))
             scores[step.prompt] += step.weight * score
             residuals[step.prompt] += step.weight * (score.sum(-1) - (clean - silent))
             probability[step.prompt] += step.weight * clean
@@ -124,6 +140,12 @@ def _integrate(
             total[:, layer] += torch.einsum("pk,pkw->pw", factors[:, layer], gradient.to(total.dtype))
     neurons = torch.stack([layer.neurons for layer in run], dim=1).to(total.dtype)
     return total * neurons, clean, silent.view(len(ids), adapter.layers)
+
+
+def _wrong(score: np.ndarray) -> str:
+    """What is not finite, in words; slopes go from the last layer down, so the highest layer is where it begins."""
+    layers = np.flatnonzero(~np.isfinite(score).all(axis=1))
+    return f"attribution (scores of layer {layers[-1]})" if len(layers) else "attribution"
 
 
 def _answer(adapter: Adapter, hidden: Tensor, answers: Tensor, slopes: bool = False) -> tuple[Tensor, Tensor | None]:

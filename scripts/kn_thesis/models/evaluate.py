@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,6 +11,8 @@ import pandas as pd
 
 from kn_thesis.corpora.gaps import Encoded, encoded_from, steps
 from kn_thesis.errors import UserError
+from kn_thesis.models.finite import not_finite
+from kn_thesis.models.memory import Room, worked
 
 if TYPE_CHECKING:
     import torch
@@ -50,9 +53,8 @@ def target_log_probabilities(model: Model, encoded: Sequence[Encoded], batch_tok
 
     Rows of equal length go together, at most `batch_tokens` tokens at once and at least one row: nothing is padded.
     Probabilities are float32 whatever the model's dtype. An empty sequence gives empty arrays.
-    Raises UserError when a prompt is longer than the model can read.
+    Raises UserError when a prompt is longer than the model can read, does not fit in memory, or has no finite answer.
     """
-    import torch
 
     masked = model.adapter.objective == "masked"
     rows = [row for number, one in enumerate(encoded) for row in rows_of(number, one, masked)]
@@ -62,17 +64,21 @@ def target_log_probabilities(model: Model, encoded: Sequence[Encoded], batch_tok
     log_probability = np.zeros(len(encoded))
     first_choice = np.ones(len(encoded), dtype=bool)
     rank = np.zeros(len(encoded), dtype=np.int64)
-    with torch.inference_mode():
-        for batch in _batches(rows, batch_tokens):
-            logits = _logits(model, batch, masked)
-            for row, scores in zip(batch, logits, strict=True):
-                steps = torch.arange(len(row.predicted), device=scores.device)
-                wanted = torch.tensor(row.predicted, device=scores.device)
-                own = scores[steps, wanted]
-                log_probability[row.target] += float((own - scores.logsumexp(-1)).double().sum())
-                first_choice[row.target] &= bool((scores.argmax(-1) == wanted).all())
-                if row.first_step == 0:
-                    rank[row.target] = 1 + int((scores[0] > own[0]).sum())
+    room = Room(model, "evaluation", batch_tokens)
+    answered = worked(
+        _batches(rows, batch_tokens),
+        lambda batch, _: _answered(model, batch, masked),
+        room,
+        size=lambda batch, _: sum(len(row.ids) for row in batch),
+    )
+    for batch, found in answered:
+        for row, (log, first, place) in zip(batch, found, strict=True):
+            if not math.isfinite(log):
+                raise not_finite(model, row.ids, "evaluation")
+            log_probability[row.target] += log
+            first_choice[row.target] &= first
+            if row.first_step == 0:
+                rank[row.target] = place
     return Answers(log_probability, first_choice, rank)
 
 
@@ -134,6 +140,21 @@ def _batches(rows: Sequence[Row], batch_tokens: int) -> Iterator[list[Row]]:
     for length, alike in sorted(by_length.items()):
         size = max(batch_tokens // length, 1)
         yield from (alike[start : start + size] for start in range(0, len(alike), size))
+
+
+def _answered(model: Model, batch: Sequence[Row], masked: bool) -> list[tuple[float, bool, int]]:
+    """Of each row: its log-probability, whether all its tokens are first choices, and the first one's rank."""
+    import torch
+
+    found = []
+    with torch.inference_mode():
+        for row, scores in zip(batch, _logits(model, batch, masked), strict=True):
+            steps = torch.arange(len(row.predicted), device=scores.device)
+            wanted = torch.tensor(row.predicted, device=scores.device)
+            own = scores[steps, wanted]
+            log = float((own - scores.logsumexp(-1)).double().sum())
+            found.append((log, bool((scores.argmax(-1) == wanted).all()), 1 + int((scores[0] > own[0]).sum())))
+    return found
 
 
 def _logits(model: Model, batch: Sequence[Row], masked: bool) -> list[torch.Tensor]:

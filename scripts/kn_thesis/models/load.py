@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from kn_thesis.errors import UserError
 from kn_thesis.models.devices import Claim, claim_device, gpu_names
+from kn_thesis.models.finite import check_weights
 from kn_thesis.models.folder import check_model, fast_tokenizer, read_json
 from kn_thesis.models.hub import snapshot
+from kn_thesis.models.memory import REMEDY, out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +35,7 @@ class Model:
     adapter: Adapter
     tokenizer: GapTokenizer
     device: torch.device
+    name: str = ""  # where it was loaded from
     claim: Claim | None = None  # of a GPU, for as long as the model lives
 
     @property
@@ -58,7 +61,8 @@ def load_model(
         in memory; probabilities are float32 at least. attention: Hugging Face's implementation in `module`.
 
     Environment variables of huggingface_hub are heeded (HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN, HF_HOME).
-    Raises UserError for what is missing, gated, pickled, damaged, of an unknown family, or does not fit.
+    Raises UserError for what is missing, gated, pickled, damaged, of an unknown family, or does not fit, and for
+    weights that are not finite.
     """
     if dtype not in DTYPES:
         raise UserError(f"unknown dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
@@ -78,8 +82,10 @@ def load_model(
     target = torch.device("cuda", claim.number) if claim else torch.device("cpu")
     family = family_named(family_name, str(source))
     module = _module(family.model_class(), weights, getattr(torch, dtype), attention)
-    module = module.to(target).eval().requires_grad_(False)
-    return Model(module, family.adapter(module), _gap_tokenizer(GapTokenizer, tokenizer, str(source)), target, claim)
+    module = _moved(module, target, str(source), claim).eval().requires_grad_(False)
+    check_weights(module, str(source))
+    read = _gap_tokenizer(GapTokenizer, tokenizer, str(source))
+    return Model(module, family.adapter(module), read, target, str(source), claim)
 
 
 def _find(source: str | Path, revision: str | None) -> tuple[Path, Path]:
@@ -129,7 +135,9 @@ def _module(model_class: Any, folder: Path, dtype: torch.dtype, attention: str) 
                 attn_implementation=attention,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, RuntimeError, SafetensorError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError, KeyError, TypeError, MemoryError) as error:
+        if out_of_memory(error):
+            raise UserError(f"{folder}: the model does not fit in memory; {REMEDY}") from error
         reason = " ".join(str(error).split())
         raise UserError(f"{folder}: the model cannot be loaded ({reason[:300]})") from error
     missing, misfit = sorted(report["missing_keys"]), sorted(map(str, report.get("mismatched_keys", ())))
@@ -140,6 +148,17 @@ def _module(model_class: Any, folder: Path, dtype: torch.dtype, attention: str) 
             f"another shape (the first: {wrong}); it is damaged, or another kind of model"
         )
     return module
+
+
+def _moved(module: Any, device: torch.device, name: str) -> Any:
+    """The module on its device."""
+    try:
+        return module.to(device)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        size = sum(weight.numel() * weight.element_size() for weight in module.parameters()) / 2**30
+        raise UserError(f"{name}: its {size:.1f} GiB of weights do not fit on {device.type}; {REMEDY}") from error
 
 
 @contextmanager

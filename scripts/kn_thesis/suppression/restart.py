@@ -18,6 +18,8 @@ from torch import Tensor
 from kn_thesis.localization.attribution import HEAD_ROWS, RESTARTED
 from kn_thesis.localization.clean import CleanLayer, clean_run
 from kn_thesis.models.adapter import Adapter, precise
+from kn_thesis.models.finite import not_finite
+from kn_thesis.models.memory import Room, worked
 from kn_thesis.progress import shown
 
 if TYPE_CHECKING:
@@ -47,13 +49,29 @@ class Reading:
 
 
 def mean_activations(model: Model, encoded: Sequence[Encoded], batch_tokens: int = 4096) -> np.ndarray:
-    """Mean activation of every neuron at the gap over prompts: float64 (layers, width)."""
+    """Mean activation of every neuron at the gap over prompts: float64 (layers, width).
+
+    Raises UserError for a prompt that does not fit in memory, or whose activations are not finite.
+    """
     total = np.zeros((model.adapter.layers, model.adapter.width))
-    for batch in _alike([prompt.input_ids for prompt in encoded], batch_tokens):
+
+    def activations(batch: Sequence[int], _: int) -> list[np.ndarray]:
         ids = torch.tensor([encoded[number].input_ids for number in batch], device=model.device)
         gaps = torch.tensor([encoded[number].gap for number in batch], device=model.device)
         run, _ = clean_run(model.adapter, ids, gaps)
-        total += np.stack([layer.neurons.double().sum(0).cpu().numpy() for layer in run])
+        return [layer.neurons.double().cpu().numpy() for layer in run]
+
+    for batch, found in worked(
+        _alike([prompt.input_ids for prompt in encoded], batch_tokens),
+        activations,
+        Room(model, "mean activations", batch_tokens),
+        size=lambda batch, _: sum(len(encoded[number].input_ids) for number in batch),
+    ):
+        for place, number in enumerate(batch):  # one by one: a sum of floats depends on what is added up first
+            row = np.stack([layer[place] for layer in found])
+            if not np.isfinite(row).all():
+                raise not_finite(model, encoded[number].input_ids, "mean activations")
+            total += row
     return total / max(1, len(encoded))
 
 
@@ -69,7 +87,8 @@ def changed_answers(
 
     `means` (layers, width) is what the operation `mean` sets a neuron to. batch_tokens: most rows × tokens in memory
     at once (one row at least). Returns two lists, an entry per reading: float64 (asked,) untouched, and float32
-    (asked, changes). A reading's result does not depend on the others, up to rounding.
+    (asked, changes). A reading's result does not depend on the others, up to rounding. Raises UserError for a reading
+    that does not fit in memory, or has no finite answer.
     """
     adapter = model.adapter
     order = np.array(sorted(range(len(changes)), key=lambda number: int(changes[number].layer.min())), dtype=int)
@@ -78,25 +97,50 @@ def changed_answers(
     per_token = adapter.objective == "masked"  # a causal model's row is one token
     plans: dict[int, list[_Plan]] = {}
     batches = list(_alike([reading.input_ids for reading in readings], batch_tokens, max(1, len(changes)), per_token))
-    for batch in shown(batches, len(readings), "suppression", "prompt", progress):
+
+    def together(batch: Sequence[int], most: int) -> int:
+        """Changes that are in memory at once."""
+        length = len(readings[batch[0]].input_ids) if per_token else 1
+        return min(len(changes), max(1, most // (len(batch) * length)))
+
+    def size(batch: Sequence[int], most: int) -> int:
+        length = len(readings[batch[0]].input_ids)
+        return len(batch) * (length + together(batch, most) * (length if per_token else 1))
+
+    def answered(batch: Sequence[int], most: int) -> tuple[np.ndarray, np.ndarray]:
+        """Untouched (batch, asked), and (batch, changes, asked)."""
         ids = torch.tensor([readings[n].input_ids for n in batch], device=model.device)
         gaps = torch.tensor([readings[n].gap for n in batch], device=model.device)
-        most = max(len(readings[n].asked) for n in batch)
-        padded = [readings[n].asked + readings[n].asked[:1] * (most - len(readings[n].asked)) for n in batch]
+        longest = max(len(readings[n].asked) for n in batch)
+        padded = [readings[n].asked + readings[n].asked[:1] * (longest - len(readings[n].asked)) for n in batch]
         asked = torch.tensor(padded, device=model.device)
         run, last = clean_run(adapter, ids, gaps)
         clean = _log_probabilities(adapter, last[:, None], asked)[:, 0].double().cpu().numpy()
-        for n, row in zip(batch, clean, strict=True):
-            untouched[n] = row[: len(readings[n].asked)]
-        room = max(1, batch_tokens // (len(batch) * (ids.shape[1] if per_token else 1)))
+        room = max(1, together(batch, most))
         if room not in plans:
             parts = [order[start : start + room] for start in range(0, len(order), room)]
             plans[room] = [_Plan.of(part, [changes[n] for n in part], means, model) for part in parts]
+        under = np.zeros((len(batch), len(changes), longest), dtype=np.float32)
         for plan in plans[room]:
-            answers = _log_probabilities(adapter, plan.hidden(adapter, run, gaps), asked).float().cpu().numpy()
-            for n, rows in zip(batch, answers, strict=True):
-                changed[n][:, plan.numbers] = rows.T[: len(readings[n].asked)]
+            answers = _log_probabilities(adapter, plan.hidden(adapter, run, gaps), asked)
+            under[:, plan.numbers] = answers.float().cpu().numpy()
+        return clean, under
+
+    shown_batches = shown(batches, len(readings), "suppression", "prompt", progress)
+    for batch, (clean, under) in worked(shown_batches, answered, Room(model, "suppression", batch_tokens), size):
+        for n, row, rows in zip(batch, clean, under, strict=True):
+            wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+            if len(wrong) or not np.isfinite(row).all():
+                raise not_finite(model, readings[n].input_ids, _wrong([changes[number] for number in wrong[:1]]))
+            untouched[n], changed[n][:] = row[: len(readings[n].asked)], rows.T[: len(readings[n].asked)]
     return untouched, changed
+
+
+def _wrong(changes: Sequence[Change]) -> str:
+    """What is not finite, in words."""
+    return "suppression" + "".join(
+        f" ({change.operation} in layer {', '.join(map(str, np.unique(change.layer)))})" for change in changes
+    )
 
 
 class _Edit(NamedTuple):

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from kn_thesis.corpora.gaps import Encoded, steps
 from kn_thesis.errors import UserError
+from kn_thesis.models.finite import not_finite
 from kn_thesis.models.length import too_long
+from kn_thesis.models.memory import Room, worked
 from kn_thesis.tracing.restore import KINDS, cells_of, restored_log_probabilities, scaled_window
 from kn_thesis.tracing.runs import cue_noise, log_probabilities, run_layers
 
@@ -73,15 +74,26 @@ def _effects(clean: float, corrupted: np.ndarray, restored: np.ndarray) -> tuple
     return float(clean), float(corrupted.mean()), (restored - corrupted).mean(axis=-1)
 
 
+def room_of(model: Model, settings: Settings) -> Room:
+    """What may be in memory at once; prompts that are traced one after the other share it."""
+    return Room(model, "tracing", settings.batch_tokens)
+
+
 def trace_prompt(
-    model: Model, words: Sequence[Encoded], cue: tuple[int, int], name: str, settings: Settings
+    model: Model,
+    words: Sequence[Encoded],
+    cue: tuple[int, int],
+    name: str,
+    settings: Settings,
+    room: Room | None = None,
 ) -> Probabilities:
     """Trace one prompt; `words` are its target and, where there is one, its foil, in the same place.
 
     cue: first token that is corrupted and one past the last. The noise depends on `name`, the seed and the cue's length
-    alone. Raises UserError for a prompt that is longer than the model can read.
+    alone. room: None: one of its own. Raises UserError for a prompt that is longer than the model can read, does not
+    fit in memory, or has no finite answer.
     """
-    adapter = model.adapter
+    adapter, room = model.adapter, room or room_of(model, settings)
     tokens = len(words[0].input_ids)
     asked: dict[tuple[tuple[int, ...], int], list[tuple[int, int]]] = {}
     for number, word in enumerate(words):
@@ -92,10 +104,10 @@ def trace_prompt(
         raise UserError(f"a prompt of {needed} tokens is longer than the model's {model.positions}; leave it out")
     total = [np.zeros(1)] * 3
     for (ids, gap), wanted in asked.items():
-        found = _trace(model, ids, gap, [token for _, token in wanted], cue, tokens, name, settings)
+        found = _trace(model, ids, gap, [token for _, token in wanted], cue, tokens, name, settings, room)
         share = np.zeros((len(wanted), len(words)))
         share[range(len(wanted)), [number for number, _ in wanted]] = 1  # a word is the sum of its tokens
-        total = [sum_ + part.double().cpu().numpy() @ share for sum_, part in zip(total, found, strict=True)]
+        total = [sum_ + part @ share for sum_, part in zip(total, found, strict=True)]
     return Probabilities(*map(np.exp, total))
 
 
@@ -108,20 +120,32 @@ def _trace(
     tokens: int,
     name: str,
     settings: Settings,
-) -> tuple[Tensor, Tensor, Tensor]:
+    room: Room,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Log-probabilities of tokens at one gap: as the arrays of `Probabilities`."""
     adapter, layers = model.adapter, model.adapter.layers
     noise = cue_noise(adapter, len(ids), cue, settings.draws, settings.noise, settings.seed, name)
     input_ids = torch.tensor(ids, device=model.device)
-    clean, corrupted = run_layers(adapter, input_ids), run_layers(adapter, input_ids, noise)
-    before = log_probabilities(adapter, clean.last[0, gap], targets)
-    after = log_probabilities(adapter, corrupted.last[:, gap], targets)
     window = scaled_window(layers, settings.window)
     cells = [cell for kind in settings.kinds for cell in cells_of(kind, layers, window)]
-    restored = after[:, None].expand(-1, len(cells), -1).repeat(tokens, 1, 1, 1)
-    for token in range(cue[0] if adapter.objective == "causal" else 0, tokens):
-        restored[token] = restored_log_probabilities(
-            adapter, clean, corrupted, token, cells, gap, targets, settings.batch_tokens
-        )
+
+    def size(draws: Sequence[int], most: int) -> int:
+        rows = len(draws) * len(ids)
+        return rows * (1 + min(len(cells), max(1, most // rows)))
+
+    def under(draws: Sequence[int], most: int) -> list[np.ndarray]:
+        """Clean, corrupted and restored (tokens, draws, cells, targets) under some draws of the noise."""
+        clean, corrupted = run_layers(adapter, input_ids), run_layers(adapter, input_ids, noise[list(draws)])
+        before = log_probabilities(adapter, clean.last[0, gap], targets)
+        after = log_probabilities(adapter, corrupted.last[:, gap], targets)
+        restored = after[:, None].expand(-1, len(cells), -1).repeat(tokens, 1, 1, 1)
+        for token in range(cue[0] if adapter.objective == "causal" else 0, tokens):
+            restored[token] = restored_log_probabilities(adapter, clean, corrupted, token, cells, gap, targets, most)
+        return [x.double().cpu().numpy() for x in (before, after, restored)]
+
+    found = [result for _, result in worked([range(settings.draws)], under, room, size)]
+    if not all(np.isfinite(x).all() for result in found for x in result):
+        raise not_finite(model, ids, f"tracing {name!r}")
+    before, (after, restored) = found[0][0], (np.concatenate([x[n] for x in found], axis=n - 1) for n in (1, 2))
     shape = (tokens, settings.draws, len(settings.kinds), layers, len(targets))
-    return before, after, restored.reshape(shape).permute(2, 0, 3, 1, 4)
+    return before, after, restored.reshape(shape).transpose(2, 0, 3, 1, 4)

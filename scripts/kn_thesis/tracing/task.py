@@ -13,7 +13,7 @@ from kn_thesis.corpora.rank import rank
 from kn_thesis.models.length import too_long
 from kn_thesis.progress import shown
 from kn_thesis.tracing.names import NO_CUE, NO_TOKEN, NOT_SAMPLED, TOO_LONG, TRACED, WRONG
-from kn_thesis.tracing.prompt import Settings, trace_prompt
+from kn_thesis.tracing.prompt import Settings, room_of, trace_prompt
 from kn_thesis.tracing.results import Tracing
 from kn_thesis.tracing.roles import ROLES, roles, shared_site
 from kn_thesis.tracing.spans import token_span
@@ -57,10 +57,10 @@ def trace_task(
     chosen = _spread(list(rows), dict(zip(prompts["prompt"], clusters, strict=True)), most, settings.seed)
     table = pd.DataFrame({"prompt": prompts["prompt"], "cluster": clusters, "status": status})
     numbers: dict[int, dict[str, Any]] = {}
-    frames = []
+    frames, room = [], room_of(model, settings)
     for [name] in shown([[name] for name in chosen], len(chosen), "tracing", "prompt", progress):
         row = rows[name]
-        found = trace_prompt(model, row.words, row.cue, name, settings)
+        found = trace_prompt(model, row.words, row.cue, name, settings, room)
         numbers[row.number], frame = _tables(model.tokenizer, name, row, found, settings)
         frames.append(frame)
     table.loc[list(numbers), "status"] = TRACED
