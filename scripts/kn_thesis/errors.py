@@ -51,8 +51,12 @@ def logged(log: str | Path, inputs: Iterable[str | Path] = ()) -> Iterator[None]
 
     Such a line is written to the log and to the terminal. So is one on `inputs`, the job's input files, when one of
     them is a result that is damaged: they are looked at before the block, and thoroughly when it fails. And one on a
-    full disk. Any other exception leaves its traceback in the log and goes on to the caller.
+    full disk. Any other exception leaves its traceback in the log and goes on to the caller. From here to its end the
+    process is known as a job at work (`one_run`).
     """
+    from kn_thesis.one_run import SNAKEMAKE, join_run
+
+    join_run(SNAKEMAKE)
     path, inputs = Path(log), list(inputs)
     terminal, output = sys.stderr, sys.stdout
     try:

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kn_thesis.errors import UserError, no_room
@@ -66,7 +66,9 @@ def _places(error: OSError, temporary: Path) -> list[Path]:
 
 
 def _remove(path: Path) -> None:
+    """Remove a file or folder, as far as the system allows: what has failed before is what matters."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()

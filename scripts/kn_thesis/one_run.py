@@ -14,11 +14,13 @@ import platform
 import shutil
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from kn_thesis.errors import UserError
 
-RUN, JOBS, FILES = "run.lock", "jobs.lock", "locks"  # in the folder `.snakemake`; the last is Snakemake's own
+SNAKEMAKE = Path(".snakemake")  # in the folder of the study, where its run and all its jobs are at work
+RUN, JOBS, FILES = "run.lock", "jobs.lock", "locks"  # in there; the last is Snakemake's own
 PATIENCE = 2  # seconds; somebody who only looks holds a lock for a moment
 
 
@@ -39,6 +41,7 @@ def begin_run(folder: Path, local: bool, patience: float = PATIENCE) -> None:
             raise UserError(f"another run is at work in {where}: {remedy}")
         jobs = _hold(folder / JOBS, patience)
         if jobs is None:
+            os.close(run)
             raise UserError(f"jobs of a run that was killed are still at work in {where}: wait until they end")
         os.close(jobs)
     except _NoLocks:
@@ -48,11 +51,10 @@ def begin_run(folder: Path, local: bool, patience: float = PATIENCE) -> None:
 
 
 def join_run(folder: Path) -> None:
-    """Share the lock of all jobs until this process ends; one that belongs to a job calls this."""
-    try:
-        _hold(folder / JOBS, PATIENCE, shared=True)
-    except _NoLocks:
-        return
+    """Share the lock of all jobs until this process ends; a job's script does, as soon as it can."""
+    if folder.is_dir():  # or nobody runs a study here
+        with suppress(_NoLocks):
+            _hold(folder / JOBS, PATIENCE, shared=True)
 
 
 def remove_left_lock(folder: Path) -> str:

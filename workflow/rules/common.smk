@@ -15,7 +15,8 @@ sys.path.insert(0, str(SCRIPTS))
 from kn_thesis.configuration.check import ConfigurationError, check_configuration
 from kn_thesis.configuration.tasks import objective, takes, task_table, with_own
 from kn_thesis.errors import UserError
-from kn_thesis.one_run import begin_run, join_run, remove_left_lock
+from kn_thesis.clock import forget_future
+from kn_thesis.one_run import SNAKEMAKE, begin_run, remove_left_lock
 from kn_thesis.provenance import code_hash
 
 # Sums depend on how many threads add them up: every job has one unless its rule says otherwise.
@@ -40,19 +41,18 @@ def read_study():
 
 
 # One run at a time in a folder; the lock of one that was killed is no hindrance.
-if workflow.subprocess_exec:
-    join_run(Path(".snakemake"))
-elif workflow.is_main_process and (found := remove_left_lock(Path(".snakemake"))):
+if workflow.is_main_process and (found := remove_left_lock(SNAKEMAKE)):
     print(found, file=sys.stderr)
 
 
 onstart:
     if workflow.is_main_process and workflow.execution_settings.lock:
         try:
-            begin_run(Path(".snakemake"), workflow.local_exec)
+            begin_run(SNAKEMAKE, workflow.local_exec)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(1)
+        forget_future(Path("results"))
 
 
 TASKS = task_table(load_configfile(str(ROOT / "resources/tasks.yaml")))

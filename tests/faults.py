@@ -1,0 +1,111 @@
+"""What tests of faults share: a copy of the finished study, scripts that meet a fault in it, disks that fill up."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.study import SMOKE
+
+# Python runs this before anything else, in every process below the one that is given it; `act` is for one script.
+FAULT = """
+import sys
+if any(word.endswith({script!r}) for word in sys.orig_argv):
+    import os, signal, time
+    from pathlib import Path
+    met = Path({met!r})
+    if not met.exists():
+        met.touch()
+{act}
+"""
+# The system stops a write in its middle, as a full disk would, and the process and all its kin die of it.
+DIES_IN_MID_WRITE = """
+        import resource
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+        signal.signal(signal.SIGXFSZ, lambda *_: os.killpg(0, signal.SIGKILL))
+"""
+WAITS = """
+        until = time.monotonic() + 120
+        while not Path({go!r}).exists() and time.monotonic() < until:
+            time.sleep(0.05)
+"""
+
+
+def changing(study: Path, folder: Path) -> Path:
+    """A copy of a finished study that a test may change; times are kept."""
+    return Path(shutil.copytree(study, folder, symlinks=True))
+
+
+def faulty(folder: Path, script: str, act: str) -> dict[str, str]:
+    """An environment in which `script` (its file's name) meets a fault the first time it runs; `met` is there then."""
+    folder.mkdir()
+    text = FAULT.format(script=f".{script}", met=str(folder / "met"), act=act)
+    (folder / "sitecustomize.py").write_text(text, encoding="utf-8")
+    return {"PYTHONPATH": str(folder)}
+
+
+def start(study: Path, *targets: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """Snakemake on one core, in a process group of its own."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", *targets, "--configfile", SMOKE]
+    return subprocess.Popen(
+        command,
+        cwd=study,
+        env=os.environ | (environment or {}),
+        text=True,
+        encoding="utf-8",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def run(study: Path, *targets: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
+    """Snakemake's exit code and words."""
+    process = start(study, *targets, environment=environment)
+    words, _ = process.communicate(timeout=300)
+    return process.returncode, words
+
+
+def wait_for(path: Path, seconds: float = 60) -> None:
+    """Wait until a file is there."""
+    until = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < until, f"{path} has not come"
+        time.sleep(0.02)
+
+
+@contextmanager
+def mounted(folder: Path, *how: str) -> Iterator[Path]:
+    """A mount on `folder`; skips the test where mounting is not allowed."""
+    done = subprocess.run(["mount", *how, str(folder)], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no disk can be mounted here, which takes root: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def small_disk(folder: Path, size: str) -> contextmanager[Path]:
+    """A file system of its own on an empty folder."""
+    return mounted(folder, "-t", "tmpfs", "-o", f"size={size}", "tmpfs")
+
+
+def fill(folder: Path) -> Path:
+    """A file that takes all the room that is left on the folder's file system."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while file.write(b"\0" * 4096):
+                pass
+        except OSError:
+            return filler
+    raise AssertionError("the disk has no end")
