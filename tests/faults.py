@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,19 +23,25 @@ if any(word.endswith({script!r}) for word in sys.orig_argv):
     from pathlib import Path
     met = Path({met!r})
     if not met.exists():
-        met.touch()
 {act}
 """
 # The system stops a write in its middle, as a full disk would, and the process and all its kin die of it.
 DIES_IN_MID_WRITE = """
+        met.touch()
         import resource
         resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
         signal.signal(signal.SIGXFSZ, lambda *_: os.killpg(0, signal.SIGKILL))
 """
+# A file that is written has no name yet when its process waits, until the file `go` is there.
 WAITS = """
-        until = time.monotonic() + 120
-        while not Path({go!r}).exists() and time.monotonic() < until:
-            time.sleep(0.05)
+        rename = os.replace
+        def replace(*paths):
+            met.touch()
+            until = time.monotonic() + 120
+            while not Path({go!r}).exists() and time.monotonic() < until:
+                time.sleep(0.05)
+            rename(*paths)
+        os.replace = replace
 """
 
 
@@ -92,6 +98,33 @@ def mounted(folder: Path, *how: str) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextmanager
+def awkward_place(study: Path, size: str) -> Iterator[Path]:
+    """Put a study's results on another file system, behind a link, and its resources on one that is read-only.
+
+    Where mounting is not allowed, the link leads to another folder and the resources' files lose the right to be
+    written, which stops everyone but root.
+    """
+    disk, resources = study.parent / "another disk", study / "resources"
+    disk.mkdir()
+    with ExitStack() as mounts:
+        try:
+            mounts.enter_context(small_disk(disk, size))
+            mounts.enter_context(mounted(resources, "--bind", str(resources)))
+            subprocess.run(["mount", "-o", "remount,ro,bind", str(resources)], check=True)
+        except pytest.skip.Exception:
+            for path in [resources, *resources.rglob("*")]:
+                path.chmod(path.stat().st_mode & ~0o222)
+        (disk / "results").mkdir()
+        if (study / "results").exists():
+            shutil.copytree(study / "results", disk / "results", dirs_exist_ok=True)
+            shutil.rmtree(study / "results")
+        (study / "results").symlink_to(disk / "results")
+        yield study
+    for path in [resources, *resources.rglob("*")]:
+        path.chmod(path.stat().st_mode | 0o200)
 
 
 def small_disk(folder: Path, size: str) -> contextmanager[Path]:

@@ -12,6 +12,7 @@ import pytest
 
 from kn_thesis.damage import damaged_input
 from kn_thesis.errors import UserError, logged
+from tests.faults import changing, run
 
 
 def flipped(body: bytes) -> bytes:
@@ -69,6 +70,22 @@ def test_every_whole_result_of_a_study_passes(finished_study: Path, monkeypatch:
     monkeypatch.chdir(finished_study)
     files = [path for path in Path("results").rglob("*") if path.is_file()]
     assert len(files) > 300 and damaged_input(files, thorough=True) is None
+
+
+def test_a_damaged_result_stops_what_reads_it_until_it_is_deleted(finished_study: Path, tmp_path: Path) -> None:
+    study = changing(finished_study, tmp_path / "study")
+    damaged, target = "results/models/gpt2.evaluation.parquet", "results/models/gpt2.learned.txt"
+    whole = (study / damaged).read_bytes()
+    (study / damaged).write_bytes(whole[: len(whole) // 2])  # and newer than all that was made of it
+    code, words = run(study, target)
+    assert code == 1 and "Traceback" not in words
+    line = f"error: {damaged} is damaged (its end is missing): delete it and run again; it is made anew"
+    assert line in words.splitlines()
+    (study / damaged).unlink()
+    code, words = run(study, target)
+    assert code == 0, words
+    assert (study / damaged).read_bytes() == whole
+    assert (study / target).read_bytes() == (finished_study / target).read_bytes()
 
 
 def read_parquet(path: Path) -> object:
