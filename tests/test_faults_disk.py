@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from kn_thesis.errors import UserError
-from kn_thesis.files import scratch_folder, whole_file
+from kn_thesis.files import check_room, scratch_folder, whole_file
 from tests.faults import changing, fill, mounted, run, small_disk
 from tests.study import planned_jobs
 
@@ -65,6 +65,14 @@ def test_a_model_on_a_full_disk_is_not_begun(disk: Path) -> None:
     with pytest.raises(UserError, match="no room on the disk"), scratch_folder(disk / "gpt2") as folder:
         save_tensors(folder / "model.safetensors")
     assert not list(disk.iterdir())
+
+
+def test_a_run_that_has_no_room_for_a_beginning_is_one_line(disk: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"\.snakemake: nothing can be written there \(No space left on device\)"):
+        check_room(disk / ".snakemake")
+    (disk / ".snakemake").rmdir()  # nothing is left in it
+    check_room(tmp_path / ".snakemake")
+    assert not list((tmp_path / ".snakemake").iterdir())
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
+from kn_thesis.clock import forget_future
 from kn_thesis.damage import damaged_input
 
 
@@ -51,13 +52,14 @@ def logged(log: str | Path, inputs: Iterable[str | Path] = ()) -> Iterator[None]
 
     Such a line is written to the log and to the terminal. So is one on `inputs`, the job's input files, when one of
     them is a result that is damaged: they are looked at before the block, and thoroughly when it fails. And one on a
-    full disk. Any other exception leaves its traceback in the log and goes on to the caller. From here to its end the
-    process is known as a job at work (`one_run`).
+    full disk. Any other exception leaves its traceback in the log and goes on to the caller. Inputs lose a date in the
+    future (`clock`), and from here to its end the process is known as a job at work (`one_run`).
     """
     from kn_thesis.one_run import SNAKEMAKE, join_run
 
-    join_run(SNAKEMAKE)
     path, inputs = Path(log), list(inputs)
+    join_run(SNAKEMAKE)
+    forget_future(inputs)
     terminal, output = sys.stderr, sys.stdout
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kn_thesis.errors import UserError, no_room
 
+ROOM = 1 << 18  # bytes; what Snakemake's own notes of a run take, and more
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -36,6 +37,19 @@ def scratch_folder(target: str | Path) -> Iterator[Path]:
     with _beside(path, path.name, "") as temporary:
         temporary.mkdir()
         yield temporary
+
+
+def check_room(folder: str | Path) -> None:
+    """Raises UserError unless a few files can be written to `folder`, which is made if it is not there."""
+    path = Path(folder) / f".room.{os.getpid()}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(ROOM))
+    except OSError as error:
+        where = path.parent.absolute()
+        raise UserError(f"{where}: nothing can be written there ({error.strerror}); mend that and run again") from None
+    finally:
+        _remove(path)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ sys.path.insert(0, str(SCRIPTS))
 from kn_thesis.configuration.check import ConfigurationError, check_configuration
 from kn_thesis.configuration.tasks import objective, takes, task_table, with_own
 from kn_thesis.errors import UserError
-from kn_thesis.clock import forget_future
+from kn_thesis.files import check_room
 from kn_thesis.one_run import SNAKEMAKE, begin_run, remove_left_lock
 from kn_thesis.provenance import code_hash
 
@@ -40,19 +40,25 @@ def read_study():
         sys.exit(1)
 
 
-# One run at a time in a folder; the lock of one that was killed is no hindrance.
-if workflow.is_main_process and (found := remove_left_lock(SNAKEMAKE)):
-    print(found, file=sys.stderr)
+def or_stop(action, *arguments):
+    """What `action` returns; a mistake that the user can mend ends the run in one line, with code 1."""
+    try:
+        return action(*arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+# Snakemake has no clear word for a full disk, and takes the lock of a run that was killed for that of a living one.
+if workflow.is_main_process:
+    or_stop(check_room, SNAKEMAKE)
+    if found := remove_left_lock(SNAKEMAKE):
+        print(found, file=sys.stderr)
 
 
 onstart:
     if workflow.is_main_process and workflow.execution_settings.lock:
-        try:
-            begin_run(SNAKEMAKE, workflow.local_exec)
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(1)
-        forget_future(Path("results"))
+        or_stop(begin_run, SNAKEMAKE, workflow.local_exec)
 
 
 TASKS = task_table(load_configfile(str(ROOT / "resources/tasks.yaml")))
