@@ -219,7 +219,8 @@ def prompt_settings(model):
 
 def model_files(model):
     """What has to be there before a model can be loaded."""
-    files = ["model.json", "tokenizer.json"] + (["model.safetensors"] if model in TRAINED else [])
+    files = ["model.json", "tokenizer.json", "tokenizer_config.json"]
+    files += ["config.json", "model.safetensors"] if model in TRAINED else []
     return [f"results/models/{model}/{file}" for file in files]
 
 
