@@ -9,7 +9,7 @@ from kn_thesis.errors import logged
 from kn_thesis.localization.attribution import attribute
 from kn_thesis.models.load import load_model
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)
     for source, result in zip(snakemake.input.prompts, snakemake.output.attributions, strict=True):
         print(source)

@@ -9,7 +9,7 @@ from kn_thesis.report.facts import provenance_facts
 from kn_thesis.report.pages import Chapter, page
 from kn_thesis.report.provenance_page import provenance_html
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     study = snakemake.params.study
     facts = provenance_facts(
         study,

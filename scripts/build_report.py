@@ -11,7 +11,7 @@ from kn_thesis.report.pages import Chapter, page
 
 READ = ("corpora", "models", "claims", "claim_parts")  # by the first page
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     chapters, pages = ([Chapter(**entry) for entry in snakemake.params[name]] for name in ("chapters", "pages"))
     figures = dict(zip(snakemake.params.numbers, snakemake.input.figures, strict=True))
     files = {Path(path).stem: path for path in snakemake.input.tables}
@@ -22,6 +22,7 @@ with logged(snakemake.log[0]):
     folder = Path(snakemake.output.tables)
     folder.mkdir(parents=True, exist_ok=True)
     for name, file in files.items():
-        shutil.copyfile(file, folder / f"{name}.csv")
+        with whole_file(folder / f"{name}.csv") as path:
+            shutil.copyfile(file, path)
     with whole_file(snakemake.output.index) as path:
         path.write_text(html, encoding="utf-8")

@@ -7,7 +7,7 @@ from kn_thesis.editing.texts import dataset_texts, text_lines
 from kn_thesis.errors import logged
 from kn_thesis.models.load import load_model
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     settings, text = snakemake.params.settings, snakemake.input.get("text")
     source, layers = settings["source"], settings["layers"]
     model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)

@@ -5,7 +5,7 @@ from kn_thesis.files import whole_file
 from kn_thesis.suppression.summary import gathered
 from kn_thesis.suppression.variants import variant_effects, variant_tests
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     models = snakemake.params.models
     effects = variant_effects(gathered(dict(zip(models, snakemake.input.company, strict=True))), models)
     tables = {"effects": effects, "table": variant_tests(effects, snakemake.params.confidence)}

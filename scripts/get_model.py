@@ -5,7 +5,7 @@ from pathlib import Path
 from kn_thesis.errors import logged
 from kn_thesis.models.source import record_hub_model, record_path_model
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     folder = Path(snakemake.output.model).parent
     family, source = snakemake.params.family, snakemake.params.source
     if source["hub"]:

@@ -8,7 +8,7 @@ from kn_thesis.frames import read_words
 from kn_thesis.report.claims.judge import judge
 from kn_thesis.report.claims.rules import read_rules
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     with open(snakemake.input.published, encoding="utf-8") as file:
         published = yaml.safe_load(file)
     claims, parts = judge(

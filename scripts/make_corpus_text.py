@@ -5,7 +5,7 @@ from kn_thesis.corpora.corpus_text import corpus_sentences, write_text
 from kn_thesis.corpora.pararel import load_facts, load_patterns
 from kn_thesis.errors import logged
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     settings = snakemake.params.settings
     source = snakemake.input
     relations = zip(settings["relations"], source.patterns, source.facts, strict=True)

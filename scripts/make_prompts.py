@@ -7,7 +7,7 @@ from kn_thesis.corpora.prompts import Settings, make_prompts
 from kn_thesis.corpora.table import write_counts, write_prompts
 from kn_thesis.errors import logged
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     tokenizer = GapTokenizer.from_folder(Path(snakemake.input.tokenizer).parent)
     settings = Settings(**snakemake.params.settings)
     named = ("pairs", "patterns", "facts")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from kn_thesis.errors import logged
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     from kn_thesis.corpora.world import WorldSettings, make_world
     from kn_thesis.corpora.world_files import write_world
 

@@ -5,7 +5,7 @@ from kn_thesis.frames import read_words
 from kn_thesis.report.claims.figures import plot_claim, plot_claims
 from kn_thesis.report.style import save_figure, use_style
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     use_style()
     models = list(snakemake.params.shown)
     claims, parts = read_words(snakemake.input.claims), read_words(snakemake.input.parts)

@@ -6,7 +6,7 @@ from kn_thesis.errors import logged
 from kn_thesis.frames import read_words
 from kn_thesis.report.style import save_figure, use_style
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     tables = {name: read_words(path) for name, path in snakemake.input.items()}
     shown, out = list(snakemake.params.shown), snakemake.output
     edited = without_one_way(tables["editing"], tables["directions"])

@@ -6,7 +6,7 @@ from kn_thesis.errors import logged
 from kn_thesis.localization.figures import plot_determiner_neurons, plot_localization_by_task, plot_neurons_per_layer
 from kn_thesis.report.style import save_figure, use_style
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     tables = [pd.read_parquet(path) for path in snakemake.input.neurons]
     neurons = pd.concat([rows for rows in tables if len(rows)] or tables[:1], ignore_index=True)
     layers, table = pd.read_csv(snakemake.input.layers), pd.read_csv(snakemake.input.table)

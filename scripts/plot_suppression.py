@@ -6,7 +6,7 @@ from kn_thesis.errors import logged
 from kn_thesis.report.style import save_figure, use_style
 from kn_thesis.suppression.figures import plot_company, plot_overturned, plot_variants, plot_words
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     tables = {name: pd.read_csv(path) for name, path in snakemake.input.items()}
     tests, out = tables["suppression"], snakemake.output
     # One model per family tells the story; the others differ in their world or their seed, and have their own figure.

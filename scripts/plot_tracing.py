@@ -6,7 +6,7 @@ from kn_thesis.report.style import save_figure, use_style
 from kn_thesis.tracing.figures import plot_lines, plot_sites
 from kn_thesis.tracing.heatmaps import plot_examples, plot_roles
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     tables = {name: read_words(path) for name, path in snakemake.input.items()}
     shown, out = list(snakemake.params.shown), snakemake.output
     use_style()

@@ -9,7 +9,7 @@ from kn_thesis.report.pages import Chapter, notebook_html, page, run_notebook
 
 FRAME = ("notebook", "template", "parts", "conversion")  # all other inputs are parameters of the notebook
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     files = {name: str(path) for name, path in snakemake.input.items() if name not in FRAME}
     executed = Path(snakemake.output.notebook)
     run_notebook(Path(snakemake.input.notebook), executed, files, Path(__file__).parent)

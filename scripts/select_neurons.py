@@ -7,7 +7,7 @@ from kn_thesis.files import whole_file
 from kn_thesis.localization.results import Attribution
 from kn_thesis.localization.statistics import select_in_task
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     settings = dict(snakemake.params.settings)
     for number, task in enumerate(snakemake.params.tasks):
         source = snakemake.input.attributions[number]

@@ -8,7 +8,7 @@ from kn_thesis.editing.summary import Settings, summarise
 from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     source, asked = snakemake.input, snakemake.params
     with open(source.published, encoding="utf-8") as file:
         published = yaml.safe_load(file)["editing"]

@@ -9,7 +9,7 @@ from kn_thesis.localization.layers import layer_table, layers_by_task
 from kn_thesis.localization.likeness import number_neurons
 from kn_thesis.localization.published import with_published
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     table = pd.concat([pd.read_parquet(path) for path in snakemake.input.statistics], ignore_index=True)
     table.insert(1, "family", table["model"].map(dict(snakemake.params.families)))
     with open(snakemake.input.published, encoding="utf-8") as file:

@@ -6,7 +6,7 @@ from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
 from kn_thesis.models.summary import summarise
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     params = snakemake.params
     evaluations = {
         model: pd.read_parquet(path) for model, path in zip(params.families, snakemake.input.evaluations, strict=True)

@@ -8,7 +8,7 @@ from kn_thesis.suppression.accuracy import with_published
 from kn_thesis.suppression.company import corrected
 from kn_thesis.suppression.summary import COLUMNS, gathered, shown_tests, significance_table
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     models, source = list(snakemake.params.models), snakemake.input
     tests, accuracy, slopes = (
         gathered(dict(zip(models, source.get(name, []), strict=True)), columns) for name, columns in COLUMNS.items()

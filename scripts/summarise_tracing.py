@@ -6,7 +6,7 @@ from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
 from kn_thesis.tracing.summary import Settings, summarise
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     asked = {name: snakemake.params[name] for name in ("tasks", "kinds", "families", "shown")}
     # No task may be traced at all.
     folder = next((Path(path).parents[1] for path in snakemake.input), Path())

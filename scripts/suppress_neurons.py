@@ -10,7 +10,7 @@ from kn_thesis.localization.results import Attribution
 from kn_thesis.models.load import load_model
 from kn_thesis.suppression.effects import Settings, suppress_task
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)
     settings = Settings(**snakemake.params.settings)
     for number, source in enumerate(snakemake.input.prompts):

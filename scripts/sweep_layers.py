@@ -12,7 +12,7 @@ from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
 from kn_thesis.models.load import load_model
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)
     chosen, settings = dict(snakemake.params.editor), snakemake.params.settings
     covariance = Covariance.load(snakemake.input.covariance) if chosen.pop("covariance") else None

@@ -8,7 +8,7 @@ from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
 from kn_thesis.suppression.summary import Settings, model_tables
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     prompts = dict(zip(snakemake.params.tasks, snakemake.input.prompts, strict=True))
     counts = pd.read_parquet(snakemake.input.cooccurrence) if snakemake.input.get("cooccurrence") else None
     folder = Path(snakemake.input.effects[0]).parent

@@ -11,7 +11,7 @@ from kn_thesis.models.load import load_model
 from kn_thesis.tracing.prompt import Settings
 from kn_thesis.tracing.task import trace_task
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.input):
     model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)
     settings = Settings(**snakemake.params.settings)
     for number, source in enumerate(snakemake.input.prompts):

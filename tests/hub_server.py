@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -23,12 +24,16 @@ def make_model(folder: Path, family: str) -> Path:
 
 
 class Hub(ThreadingHTTPServer):
-    """A hub with a few models under their names; `asked` collects the paths of all requests."""
+    """A hub with a few models under their names; `asked` collects the paths of all requests.
+
+    `cuts`: how many bytes each of the next answers that hold weights has before the connection is cut.
+    """
 
     def __init__(self, models: dict[str, Path]) -> None:
         super().__init__(("127.0.0.1", 0), HubHandler)
         self.models = models
         self.asked: list[str] = []
+        self.cuts: list[int] = []
 
     @property
     def url(self) -> str:
@@ -67,7 +72,13 @@ class HubHandler(BaseHTTPRequestHandler):
             self._answer(404, b"", {"X-Error-Code": "EntryNotFound"})
             return
         headers = {"ETag": f'"{oid(found)}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
-        self._answer(200, found.read_bytes(), headers)
+        body, start = found.read_bytes(), 0
+        if asked := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
+            start = int(asked[1])
+            headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+        weights = file.endswith(".safetensors") and self.command == "GET"
+        cut = self.server.cuts.pop(0) if weights and self.server.cuts else None
+        self._answer(206 if start else 200, body[start:], headers, cut)
 
     do_HEAD = do_GET
 
@@ -89,13 +100,14 @@ class HubHandler(BaseHTTPRequestHandler):
             return False
         return True
 
-    def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+    def _answer(self, status: int, body: bytes, headers: dict[str, str], cut: int | None = None) -> None:
         self.send_response(status)
         for name, value in (headers | {"Content-Length": str(len(body))}).items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.wfile.write(body[:cut])
+        self.close_connection |= cut is not None
 
     def log_message(self, *_: object) -> None:
         pass

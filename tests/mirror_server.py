@@ -11,25 +11,32 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 
+@dataclass(frozen=True)
+class Cut:
+    """The connection closes before this byte of the file."""
+
+    byte: int
+
+
 @dataclass
 class Server:
     """`plan` is what the server does to its first requests, one entry each; after them it serves well.
 
     Entries: "ok", "cut" (half of what is asked, then the connection closes), "corrupt" (one byte changed),
-    "long" (bytes after the end), "slow" (silence), "stall" (half, then silence), or a status as a number.
+    "long" (bytes after the end), "slow" (silence), "stall" (half, then silence), a status as a number, or `Cut`.
     `asked` keeps the Range header of each request (None where there was none).
     """
 
     root: Path
     url: str
-    plan: list[str | int] = field(default_factory=list)
+    plan: list[str | int | Cut] = field(default_factory=list)
     ranges: bool = True
     silence: float = 1.5
     asked: list[str | None] = field(default_factory=list)
 
 
 @contextmanager
-def serving(root: Path, plan: Sequence[str | int] = (), ranges: bool = True) -> Iterator[Server]:
+def serving(root: Path, plan: Sequence[str | int | Cut] = (), ranges: bool = True) -> Iterator[Server]:
     """A server of the folder `root` on a free port of loopback."""
     state = Server(root, "", list(plan), ranges)
 
@@ -62,6 +69,8 @@ def serving(root: Path, plan: Sequence[str | int] = (), ranges: bool = True) -> 
             self.send_header("Content-Length", str(len(body) - start))
             self.end_headers()
             rest = body[start:]
+            if isinstance(act, Cut):
+                rest = body[start : max(act.byte, start)]
             try:
                 self.wfile.write(rest[: len(rest) // 2] if act in ("cut", "stall") else rest)
                 self.wfile.flush()

@@ -16,6 +16,8 @@ from kn_thesis.configuration.check import check_configuration
 from kn_thesis.configuration.files import read_data
 from kn_thesis.configuration.tasks import objective, takes, task_table, with_own
 from kn_thesis.errors import UserError
+from kn_thesis.files import check_room
+from kn_thesis.one_run import SNAKEMAKE, begin_run, remove_left_lock
 from kn_thesis.provenance import code_hash
 
 # Sums depend on how many threads add them up: every job has one unless its rule says otherwise.
@@ -37,6 +39,27 @@ def read_study():
     except UserError as error:
         print(f"The configuration cannot be used.\n{error}", file=sys.stderr)
         sys.exit(1)
+
+
+def or_stop(action, *arguments):
+    """What `action` returns; a mistake that the user can mend ends the run in one line, with code 1."""
+    try:
+        return action(*arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+# Snakemake has no clear word for a full disk, and takes the lock of a run that was killed for that of a living one.
+if workflow.is_main_process:
+    or_stop(check_room, SNAKEMAKE)
+    if found := remove_left_lock(SNAKEMAKE):
+        print(found, file=sys.stderr)
+
+
+onstart:
+    if workflow.is_main_process and workflow.execution_settings.lock:
+        or_stop(begin_run, SNAKEMAKE, workflow.local_exec)
 
 
 TASKS = task_table(read_data(ROOT / "resources/tasks.yaml"))
@@ -200,7 +223,8 @@ def prompt_settings(model):
 
 def model_files(model):
     """What has to be there before a model can be loaded."""
-    files = ["model.json", "tokenizer.json"] + (["model.safetensors"] if model in TRAINED else [])
+    files = ["model.json", "tokenizer.json", "tokenizer_config.json"]
+    files += ["config.json", "model.safetensors"] if model in TRAINED else []
     return [f"results/models/{model}/{file}" for file in files]
 
 

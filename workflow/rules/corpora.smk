@@ -147,6 +147,7 @@ for batch in batches(tasks_of):
         input:
             **items_of(batch),
             tokenizer=f"results/models/{batch.model}/tokenizer.json",
+            tokenizer_config=f"results/models/{batch.model}/tokenizer_config.json",
         output:
             prompts=batch.files("results/prompts/{model}/{task}.parquet"),
             counts=batch.files("results/prompts/{model}/{task}.counts.csv"),

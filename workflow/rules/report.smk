@@ -260,7 +260,7 @@ rule list_jobs:
         code=code("kn_thesis/report/jobs"),
         study=STUDY.model_dump(mode="json"),
     run:
-        write_plan(workflow.main_snakefile, config, workflow.rules, output.jobs, log[0])
+        write_plan(workflow.main_snakefile, config, workflow.rules, output.jobs, log[0], input)
 
 
 rule draw_workflow:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
+import os
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from kn_thesis.errors import UserError
-from kn_thesis.files import whole_file
+from kn_thesis.files import scratch_folder, whole_file
 from kn_thesis.models.architecture import POSITIONS, Settings, build_model
 from kn_thesis.models.batches import batches, choose_masked, rows_by_length
 from kn_thesis.models.tokenization import save_tokenizer, train_tokenizer
@@ -186,8 +185,7 @@ def save_trained(trained: Trained, family: str, settings: Settings, folder: str 
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made:
-        temporary = Path(made)
+    with scratch_folder(folder) as temporary:
         trained.module.save_pretrained(temporary)
         save_tokenizer(trained.tokenizer, family, temporary, POSITIONS)
         tokens = trained.tokenizer.get_vocab_size()
@@ -197,7 +195,7 @@ def save_trained(trained: Trained, family: str, settings: Settings, folder: str 
             {"settings": asdict(settings), "tokens": tokens, "parameters": parameters, "curve": trained.curve},
         )
         for file in sorted(temporary.iterdir()):
-            shutil.move(file, folder / file.name)
+            os.replace(file, folder / file.name)
     _write_json(folder / "model.json", {"family": family, "source": "train", "location": ".", "revision": None})
 
 

@@ -60,10 +60,15 @@ def planned_dot(snakefile: str | Path, configuration: Mapping[str, Any]) -> str:
 
 
 def write_plan(
-    snakefile: str | Path, configuration: Mapping[str, Any], rules: Iterable[Any], file: str | Path, log: str | Path
+    snakefile: str | Path,
+    configuration: Mapping[str, Any],
+    rules: Iterable[Any],
+    file: str | Path,
+    log: str | Path,
+    inputs: Iterable[str | Path] = (),
 ) -> None:
     """Write `job_table` of a whole study as JSON; `rules` are Snakemake's own (name, snakefile, benchmark are read)."""
-    with logged(log):
+    with logged(log, inputs):
         known = {rule.name: Rule(Path(rule.snakefile).stem, str(rule.benchmark or "") or None) for rule in rules}
         table = job_table(jobs_of_dot(planned_dot(snakefile, configuration)), known)
         with whole_file(file) as path:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
 import pandas as pd
 
 from kn_thesis.errors import UserError
-from kn_thesis.files import whole_file
+from kn_thesis.files import scratch_folder, whole_file
 from kn_thesis.report.comparison.body import page_body
 from kn_thesis.report.comparison.compare import Comparison
 from kn_thesis.report.comparison.figures import draw
@@ -56,25 +54,25 @@ def write_comparison(comparison: Comparison, output: Path, template: Path) -> No
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--output {output}: its folder cannot be made ({error.strerror}); name another") from error
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".comparison-") as scratch:
+    with scratch_folder(output) as scratch:
         pictures = {
             table.name: [
                 (measure, path)
                 for measure in table.rows["quantity"].unique()
-                if (path := draw(table.rows, measure, Path(scratch), f"{table.name}_{measure}"))
+                if (path := draw(table.rows, measure, scratch, f"{table.name}_{measure}"))
             ]
             for table in comparison.tables
             if not table.all_identical
         }
         html = _page(page_body(comparison, pictures, quote(folder.name)), comparison, output, template)
-        fresh = Path(scratch) / "tables"
+        fresh = scratch / "tables"
         fresh.mkdir()
         for name, table in written_tables(comparison).items():
             table.to_csv(fresh / f"{name}.csv", index=False, float_format="%.6g")
         with whole_file(output) as path:
             path.write_text(html, encoding="utf-8")
             if folder.is_dir():
-                shutil.rmtree(folder)
+                os.replace(folder, scratch / "earlier")
             os.replace(fresh, folder)
 
 

@@ -1,0 +1,72 @@
+"""Processes that are killed, and runs that meet: what is left is no result, and the next run ends in the same bytes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from tests.faults import DIES_IN_MID_WRITE, WAITS, changing, faulty, run, start, wait_for
+from tests.study import planned_jobs
+
+NEURONS = "results/localization/gpt2/P36.neurons.parquet"
+TABLE = "results/tables/corpora.csv"
+
+
+def test_a_run_killed_in_mid_write_goes_on_as_if_it_had_not_been(finished_study: Path, tmp_path: Path) -> None:
+    study = changing(finished_study, tmp_path / "study")
+    (study / NEURONS).unlink()
+    code, _ = run(study, NEURONS, environment=faulty(tmp_path / "fault", "select_neurons.py", DIES_IN_MID_WRITE))
+    assert code == -signal.SIGKILL
+    left = [path for path in (study / NEURONS).parent.iterdir() if path.name.startswith(".")]
+    assert [path.stat().st_size for path in left] == [4000], "it was to die in mid-write"
+    assert not (study / NEURONS).exists()
+    assert list((study / ".snakemake/locks").iterdir()) and list((study / ".snakemake/incomplete").iterdir())
+
+    code, words = run(study, NEURONS)
+    assert code == 0, words
+    assert "The last run was killed. Nothing of it is at work any more: its lock is removed." in words
+    assert same(study, finished_study, NEURONS) and not left[0].exists()
+    assert not planned_jobs(study)  # what follows is as it was
+
+
+def test_of_two_runs_at_once_the_second_is_refused(finished_study: Path, tmp_path: Path) -> None:
+    study = changing(finished_study, tmp_path / "study")
+    (study / TABLE).unlink()
+    go = tmp_path / "go"
+    first = start(study, TABLE, environment=faulty(tmp_path / "fault", "count_corpora.py", WAITS.format(go=str(go))))
+    wait_for(tmp_path / "fault/met")
+    code, words = run(study, TABLE)
+    assert code == 1 and "A run is at work in this folder: wait until it ends." in words
+    assert "Directory cannot be locked" in words and "Traceback" not in words
+    # Not even a user who takes Snakemake's lock away can start another.
+    assert run(study, "--unlock")[0] == 0
+    code, words = run(study, TABLE)
+    assert code == 1 and f"error: another run is at work in {study}: wait until it ends" in words
+    assert "Traceback" not in words
+    go.touch()
+    words, _ = first.communicate(timeout=60)
+    assert first.returncode == 0, words
+    assert same(study, finished_study, TABLE)
+
+
+def test_jobs_that_outlive_their_run_are_waited_for(finished_study: Path, tmp_path: Path) -> None:
+    study = changing(finished_study, tmp_path / "study")
+    (study / TABLE).unlink()
+    go = tmp_path / "go"
+    first = start(study, TABLE, environment=faulty(tmp_path / "fault", "count_corpora.py", WAITS.format(go=str(go))))
+    wait_for(tmp_path / "fault/met")
+    os.kill(first.pid, signal.SIGKILL)  # and none of its children
+    first.wait()
+    code, words = run(study, TABLE)
+    assert code == 1 and "The last run was killed, and jobs of it are still at work here" in words
+    assert not (study / TABLE).exists()
+    go.touch()
+    first.communicate(timeout=60)  # its jobs have its output's pipe
+    code, words = run(study, TABLE)
+    assert code == 0 and "its lock is removed" in words, words
+    assert same(study, finished_study, TABLE)
+
+
+def same(study: Path, other: Path, file: str) -> bool:
+    return (study / file).read_bytes() == (other / file).read_bytes()
