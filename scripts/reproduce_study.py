@@ -41,7 +41,7 @@ def main(given: Sequence[str] | None = None) -> int:
         for targets in filter(None, [early, ["all"]]):
             command = [sys.executable, "-m", "snakemake", *targets, *options, "--configfile", arguments.configfile]
             print(f"{name} run: snakemake {' '.join([*targets, *options])}", flush=True)
-            done = subprocess.run([*command, "--quiet", "all"], cwd=copy)
+            done = subprocess.run([*command, "--quiet", "all"], cwd=copy)  # noqa: S603 - Snakemake, on files of ours
             if done.returncode:
                 print(f"error: the {name} run failed; its logs lie in {copy / 'results/logs'}", file=sys.stderr)
                 return 1
