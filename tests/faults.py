@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -58,10 +59,11 @@ def faulty(folder: Path, script: str, act: str) -> dict[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
-def start(study: Path, *targets: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    """Snakemake on one core, in a process group of its own."""
+@contextmanager
+def started(study: Path, *targets: str, environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """Snakemake on one core, in a process group of its own, of which nothing is left in the end."""
     command = [sys.executable, "-m", "snakemake", "--cores", "1", *targets, "--configfile", SMOKE]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command,
         cwd=study,
         env=os.environ | (environment or {}),
@@ -71,12 +73,18 @@ def start(study: Path, *targets: str, environment: dict[str, str] | None = None)
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def run(study: Path, *targets: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
     """Snakemake's exit code and words."""
-    process = start(study, *targets, environment=environment)
-    words, _ = process.communicate(timeout=300)
+    with started(study, *targets, environment=environment) as process:
+        words, _ = process.communicate(timeout=300)
     return process.returncode, words
 
 

@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from tests.faults import DIES_IN_MID_WRITE, WAITS, changing, faulty, run, start, wait_for
+from tests.faults import DIES_IN_MID_WRITE, WAITS, changing, faulty, run, started, wait_for
 from tests.study import planned_jobs
 
 NEURONS = "results/localization/gpt2/P36.neurons.parquet"
@@ -31,41 +31,44 @@ def test_a_run_killed_in_mid_write_goes_on_as_if_it_had_not_been(finished_study:
 
 
 def test_of_two_runs_at_once_the_second_is_refused(finished_study: Path, tmp_path: Path) -> None:
-    study = changing(finished_study, tmp_path / "study")
-    (study / TABLE).unlink()
-    go = tmp_path / "go"
-    first = start(study, TABLE, environment=faulty(tmp_path / "fault", "count_corpora.py", WAITS.format(go=str(go))))
-    wait_for(tmp_path / "fault/met")
-    code, words = run(study, TABLE)
-    assert code == 1 and "A run is at work in this folder: wait until it ends." in words
-    assert "Directory cannot be locked" in words and "Traceback" not in words
-    # Not even a user who takes Snakemake's lock away can start another.
-    assert run(study, "--unlock")[0] == 0
-    code, words = run(study, TABLE)
-    assert code == 1 and f"error: another run is at work in {study}: wait until it ends" in words
-    assert "Traceback" not in words
-    go.touch()
-    words, _ = first.communicate(timeout=60)
-    assert first.returncode == 0, words
+    study, go, environment = with_a_job_that_waits(finished_study, tmp_path)
+    with started(study, TABLE, environment=environment) as first:
+        wait_for(tmp_path / "fault/met")
+        code, words = run(study, TABLE)
+        assert code == 1 and "A run is at work in this folder: wait until it ends." in words
+        assert "Directory cannot be locked" in words and "Traceback" not in words
+        # Not even a user who takes Snakemake's lock away can start another.
+        assert run(study, "--unlock")[0] == 0
+        code, words = run(study, TABLE)
+        assert code == 1 and f"error: another run is at work in {study}: wait until it ends" in words
+        assert "Traceback" not in words
+        go.touch()
+        words, _ = first.communicate(timeout=60)
+        assert first.returncode == 0, words
     assert same(study, finished_study, TABLE)
 
 
 def test_jobs_that_outlive_their_run_are_waited_for(finished_study: Path, tmp_path: Path) -> None:
-    study = changing(finished_study, tmp_path / "study")
-    (study / TABLE).unlink()
-    go = tmp_path / "go"
-    first = start(study, TABLE, environment=faulty(tmp_path / "fault", "count_corpora.py", WAITS.format(go=str(go))))
-    wait_for(tmp_path / "fault/met")
-    os.kill(first.pid, signal.SIGKILL)  # and none of its children
-    first.wait()
-    code, words = run(study, TABLE)
-    assert code == 1 and "The last run was killed, and jobs of it are still at work here" in words
-    assert not (study / TABLE).exists()
-    go.touch()
-    first.communicate(timeout=60)  # its jobs have its output's pipe
+    study, go, environment = with_a_job_that_waits(finished_study, tmp_path)
+    with started(study, TABLE, environment=environment) as first:
+        wait_for(tmp_path / "fault/met")
+        os.kill(first.pid, signal.SIGKILL)  # and none of its children
+        first.wait()
+        code, words = run(study, TABLE)
+        assert code == 1 and "The last run was killed, and jobs of it are still at work here" in words
+        assert not (study / TABLE).exists()
+        go.touch()
+        first.communicate(timeout=60)  # its jobs have its output's pipe
     code, words = run(study, TABLE)
     assert code == 0 and "its lock is removed" in words, words
     assert same(study, finished_study, TABLE)
+
+
+def with_a_job_that_waits(finished_study: Path, folder: Path) -> tuple[Path, Path, dict[str, str]]:
+    """A study that lacks a table, a file that lets its job go on when it is there, and an environment for the run."""
+    study, go = changing(finished_study, folder / "study"), folder / "go"
+    (study / TABLE).unlink()
+    return study, go, faulty(folder / "fault", "count_corpora.py", WAITS.format(go=str(go)))
 
 
 def same(study: Path, other: Path, file: str) -> bool:
