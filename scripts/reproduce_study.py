@@ -2,7 +2,8 @@
 
     python scripts/reproduce_study.py [--configfile tests/studies/smoke.yaml] [--folder results/reproduce]
 
-Each run has a copy of the repository to itself, in a folder of its own. The second has one core where the first has
+Each run has a copy of the repository to itself, in a folder of its own; `--first` and `--second` name copies that are
+there already, in which what is finished is not run again. The second has one core where the first has
 two, and makes the last chapters' tables before all else, so that its jobs come in another order.
 """
 
@@ -30,14 +31,18 @@ def main(given: Sequence[str] | None = None) -> int:
         "--configfile", default="tests/studies/smoke.yaml", help="the study, from the repository's root"
     )
     parser.add_argument("--folder", type=Path, default=ROOT / "results/reproduce", help="where both runs are kept")
+    for name in RUNS:
+        parser.add_argument(f"--{name}", type=Path, help=f"a copy of the repository for the {name} run")
     arguments = parser.parse_args(given)
     if not (ROOT / arguments.configfile).is_file():
         print(f"error: there is no study {arguments.configfile}; name one from the repository's root", file=sys.stderr)
         return 1
+    copies = {name: getattr(arguments, name) or arguments.folder / name for name in RUNS}
     for name, (options, early) in RUNS.items():
-        copy = arguments.folder / name
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(ROOT, copy, ignore=LEFT_BEHIND)
+        copy = copies[name]
+        if not getattr(arguments, name):
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(ROOT, copy, ignore=LEFT_BEHIND)
         for targets in filter(None, [early, ["all"]]):
             command = [sys.executable, "-m", "snakemake", *targets, *options, "--configfile", arguments.configfile]
             print(f"{name} run: snakemake {' '.join([*targets, *options])}", flush=True)
@@ -45,7 +50,7 @@ def main(given: Sequence[str] | None = None) -> int:
             if done.returncode:
                 print(f"error: the {name} run failed; its logs lie in {copy / 'results/logs'}", file=sys.stderr)
                 return 1
-    found = compare_runs(*(arguments.folder / name / "results" for name in RUNS))
+    found = compare_runs(*(copy / "results" for copy in copies.values()))
     for folder, count in found.alike.items():
         print(f"{count:6d} files are the same in results/{folder.strip('.')}")
     for kind, names in (("differ", found.different), ("are in one run only", found.missing)):

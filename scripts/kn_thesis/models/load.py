@@ -82,7 +82,7 @@ def load_model(
     target = torch.device("cuda", claim.number) if claim else torch.device("cpu")
     family = family_named(family_name, str(source))
     module = _module(family.model_class(), weights, getattr(torch, dtype), attention)
-    module = _moved(module, target, str(source), claim).eval().requires_grad_(False)
+    module = _moved(module, target, str(source)).eval().requires_grad_(False)
     check_weights(module, str(source))
     read = _gap_tokenizer(GapTokenizer, tokenizer, str(source))
     return Model(module, family.adapter(module), read, target, str(source), claim)
