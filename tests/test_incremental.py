@@ -1,4 +1,4 @@
-"""What runs again after which change: the job lists of dry runs on a finished study."""
+"""How many jobs run again after which change: dry runs on a finished study. test_reruns.py has the documented table."""
 
 from __future__ import annotations
 
@@ -31,18 +31,6 @@ def study(finished_study: Path, tmp_path: Path) -> Path:
 
 
 def test_nothing_changed_nothing_runs(study: Path) -> None:
-    assert not planned_jobs(study)
-
-
-def test_a_fresh_checkout_s_times_are_no_change(study: Path) -> None:
-    for path in [*study.glob("scripts/**/*.py"), *study.glob("workflow/**/*"), study / SMOKE]:
-        path.touch()
-    assert not planned_jobs(study)
-
-
-def test_comments_and_docstrings_are_no_change(study: Path) -> None:
-    file = study / "scripts/kn_thesis/localization/selection.py"
-    file.write_text(file.read_text() + "\n# A remark.\n")
     assert not planned_jobs(study)
 
 
@@ -160,11 +148,6 @@ def test_tasks_that_share_a_job_are_done_anew_together(study: Path) -> None:
     # Two paradigms of bert are one job now; the relation, and the causal models' one paradigm, stay alone in theirs.
     assert jobs["attribute_neurons"] == jobs["trace_prompts"] == jobs["make_prompts"] == 1
     assert not jobs["train_model"]
-
-
-def test_a_notebook_renders_its_chapter_only(study: Path) -> None:
-    edit(study / "workflow/notebooks/models.ipynb", "Intervals are Wilson's.", "The intervals are Wilson's.")
-    assert planned_jobs(study) == {"render_chapter": 1} | dict.fromkeys(LAST, 1)
 
 
 def test_code_changes_no_plan_and_no_picture_of_it(study: Path) -> None:
