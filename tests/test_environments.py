@@ -53,8 +53,13 @@ def test_what_is_not_pinned_by_its_sums_is_no_entry(line: str) -> None:
 
 @pytest.mark.parametrize(
     ("marker", "wanted"),
-    [("", True), ("sys_platform == 'darwin'", True), ("python_full_version == '3.12.*'", True)]
-    + [("sys_platform == 'win32'", False), ("implementation_name == 'pypy'", False)],
+    [
+        ("", True),
+        ("sys_platform == 'darwin'", True),
+        ("python_full_version == '3.12.*'", True),
+        ("sys_platform == 'win32'", False),
+        ("implementation_name == 'pypy'", False),
+    ],
 )
 def test_the_lock_is_for_linux_and_macos(marker: str, wanted: bool) -> None:
     assert Entry("name==1", marker, ("0" * 64,)).wanted is wanted
