@@ -13,7 +13,7 @@ import yaml
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 
-from write_lock import read_lock
+from write_lock import Entry, read_lock
 from write_schema import SCHEMA, schema_text
 
 ROOT = Path(__file__).parents[1]
@@ -49,6 +49,20 @@ def test_every_entry_of_the_lock_has_its_sums(file: Path) -> None:
 def test_what_is_not_pinned_by_its_sums_is_no_entry(line: str) -> None:
     with pytest.raises(ValueError, match="no entry of a lock"):
         read_lock(line)
+
+
+@pytest.mark.parametrize(
+    ("marker", "wanted"),
+    [
+        ("", True),
+        ("sys_platform == 'darwin'", True),
+        ("python_full_version == '3.12.*'", True),
+        ("sys_platform == 'win32'", False),
+        ("implementation_name == 'pypy'", False),
+    ],
+)
+def test_the_lock_is_for_linux_and_macos(marker: str, wanted: bool) -> None:
+    assert Entry("name==1", marker, ("0" * 64,)).wanted is wanted
 
 
 def test_the_lock_is_what_runs_here_and_needs_nothing_else(lock: dict[str, str]) -> None:
