@@ -30,7 +30,7 @@ if any(word.endswith({script!r}) for word in sys.orig_argv):
 DIES_IN_MID_WRITE = """
         met.touch()
         import resource
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))
         signal.signal(signal.SIGXFSZ, lambda *_: os.killpg(0, signal.SIGKILL))
 """
 # A file that is written has no name yet when its process waits, until the file `go` is there.

@@ -9,24 +9,26 @@ from pathlib import Path
 from tests.faults import DIES_IN_MID_WRITE, WAITS, changing, faulty, run, started, wait_for
 from tests.study import planned_jobs
 
-NEURONS = "results/localization/gpt2/P36.neurons.parquet"
+NEURONS, STATISTICS = (f"results/localization/gpt2/P36.{name}.parquet" for name in ("neurons", "statistics"))
 TABLE = "results/tables/corpora.csv"
 
 
 def test_a_run_killed_in_mid_write_goes_on_as_if_it_had_not_been(finished_study: Path, tmp_path: Path) -> None:
     study = changing(finished_study, tmp_path / "study")
-    (study / NEURONS).unlink()
+    for file in (NEURONS, STATISTICS):
+        (study / file).unlink()
     code, _ = run(study, NEURONS, environment=faulty(tmp_path / "fault", "select_neurons.py", DIES_IN_MID_WRITE))
     assert code == -signal.SIGKILL
     left = [path for path in (study / NEURONS).parent.iterdir() if path.name.startswith(".")]
-    assert [path.stat().st_size for path in left] == [4000], "it was to die in mid-write"
-    assert not (study / NEURONS).exists()
+    assert [path.stat().st_size for path in left] == [8000], "it was to die in mid-write"
+    # One of the job's two files is there, and counts for nothing.
+    assert same(study, finished_study, NEURONS) and not (study / STATISTICS).exists()
     assert list((study / ".snakemake/locks").iterdir()) and list((study / ".snakemake/incomplete").iterdir())
 
     code, words = run(study, NEURONS)
     assert code == 0, words
     assert "The last run was killed. Nothing of it is at work any more: its lock is removed." in words
-    assert same(study, finished_study, NEURONS) and not left[0].exists()
+    assert all(same(study, finished_study, file) for file in (NEURONS, STATISTICS)) and not left[0].exists()
     assert not planned_jobs(study)  # what follows is as it was
 
 

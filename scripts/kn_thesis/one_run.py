@@ -13,7 +13,6 @@ import os
 import platform
 import shutil
 import time
-import uuid
 from contextlib import suppress
 from pathlib import Path
 
@@ -86,7 +85,12 @@ def _ran_here(folder: Path) -> bool:
 
 
 def _machine() -> str:
-    return f"{platform.node()} {uuid.getnode():x}"
+    """What tells this machine, and this container, from others that share the folder."""
+    try:
+        number = Path("/etc/machine-id").read_text(encoding="utf-8").strip()
+    except OSError:
+        number = ""
+    return f"{platform.node()} {number}"
 
 
 def _hold(path: Path, patience: float = 0, shared: bool = False) -> int | None:
