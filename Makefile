@@ -13,7 +13,7 @@ GPUS ?= $(shell nvidia-smi --list-gpus 2>/dev/null | grep -c GPU)
 # Where the study runs: here, unless ARGS has --directory=ELSEWHERE.
 DIRECTORY := $(or $(patsubst --directory=%,%,$(filter --directory=%,$(ARGS))),.)
 
-.PHONY: study reproduce compare compare-usage test bench lint schema clean
+.PHONY: study reproduce compare compare-usage test bench lint audit schema clean
 .DEFAULT_GOAL := study
 
 study: $(VENV)/installed
@@ -45,6 +45,12 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/snakemake --lint
+
+# Looks for what is unsafe in the code, and for known vulnerabilities in what the lock names (docs/security.md).
+audit: $(VENV)/installed
+	$(INSTALL) --requirement envs/tools.txt
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive scripts workflow resources
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes $(addprefix --requirement envs/,requirements.txt cuda.txt slurm.txt tools.txt)
 
 schema: $(VENV)/installed
 	$(BIN)/python scripts/write_schema.py
