@@ -76,13 +76,16 @@ def test_a_batch_is_cut_in_the_middle() -> None:
     batches=st.lists(st.integers(1, 9), max_size=6),
     failing=st.sets(st.integers(0, 40), max_size=12),
     fits=st.integers(1, 9),
+    most=st.integers(1, 9),
 )
-def test_any_failures_leave_every_item_once_and_in_order(batches: list[int], failing: set[int], fits: int) -> None:
+def test_any_failures_leave_every_item_once_and_in_order(
+    batches: list[int], failing: set[int], fits: int, most: int
+) -> None:
     starts = np.cumsum([0, *batches])
     given = [list(range(start, start + size)) for start, size in zip(starts, batches, strict=False)]
     calls, sizes = 0, []
 
-    def work(batch: list[int], most: int) -> list[int]:
+    def work(batch: list[int], _: int) -> list[int]:
         nonlocal calls
         calls += 1
         sizes.append(len(batch))
@@ -90,10 +93,11 @@ def test_any_failures_leave_every_item_once_and_in_order(batches: list[int], fai
             raise MemoryError
         return [10 * item for item in batch]
 
-    room = Room(PLACE, "work", 9, "rows")
+    room = Room(PLACE, "work", most, "rows")
     found = list(worked(given, work, room, lambda batch, _: len(batch)))
     assert [item for batch, _ in found for item in batch] == list(range(sum(batches)))
     assert [item for _, result in found for item in result] == [10 * item for item in range(sum(batches))]
+    assert room.most <= most
     # What failed once is not tried again in its size.
     assert all(len(batch) <= fits for batch, _ in found) and room.halved == (len(found) > len(given))
     failed = [size for size in sizes if size > fits]

@@ -98,7 +98,7 @@ def _less(
 ) -> Sequence[Batch]:
     """What to try in place of a batch that does not fit; makes the room smaller."""
     used = size(batch, room.most)
-    parts, most = halves(batch), max(1, used // 2)
+    parts, most = halves(batch), max(1, min(room.most, used // 2))  # a single item may be above the room already
     if not parts:
         parts = [batch]
         while size(batch, most) >= used:
