@@ -12,6 +12,7 @@ import pytest
 
 from kn_thesis.damage import damaged_input
 from kn_thesis.errors import UserError, logged
+from kn_thesis.report.comparison.runs import read_run
 from tests.faults import changing, run
 
 
@@ -86,6 +87,15 @@ def test_a_damaged_result_stops_what_reads_it_until_it_is_deleted(finished_study
     assert code == 0, words
     assert (study / damaged).read_bytes() == whole
     assert (study / target).read_bytes() == (finished_study / target).read_bytes()
+
+
+def test_a_run_with_a_table_that_is_cut_off_is_not_compared(tmp_path: Path) -> None:
+    body = "model,task,KN\ngpt2,P36,2.5\ngpt2,P47,2.75\n"
+    (tmp_path / "localization.csv").write_text(body)
+    assert len(read_run(str(tmp_path)).tables["localization"]) == 2
+    (tmp_path / "localization.csv").write_text(body[:-3])  # 2. is a number as well
+    with pytest.raises(UserError, match=r"localization\.csv: not a readable CSV table \(its end is missing\)"):
+        read_run(str(tmp_path))
 
 
 def read_parquet(path: Path) -> object:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from kn_thesis.damage import cut_off
 from kn_thesis.errors import UserError
 from kn_thesis.frames import read_words
 from kn_thesis.report.comparison.registry import TABLES
@@ -67,6 +68,8 @@ def read_run(given: str) -> Run:
     digests = {}
     for path in sorted(folder.glob("*.csv")):
         try:
+            if reason := cut_off(path):  # which may still be read, as a table with fewer rows
+                raise ValueError(reason)
             tables[path.stem] = read_words(path)
             digests[path.stem] = hashlib.sha256(path.read_bytes()).hexdigest()
         except (OSError, ValueError) as error:  # pandas' errors of parsing are ValueErrors
