@@ -6,14 +6,15 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from snakemake.common.configfile import load_configfile
-
 ROOT = Path(workflow.basedir).parent
 SCRIPTS = ROOT / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from kn_thesis.configuration.check import ConfigurationError, check_configuration
-from kn_thesis.configuration.tasks import objective, takes, task_table, with_own
+from kn_thesis.configuration.check import check_configuration, check_own_files
+from kn_thesis.configuration.layers import read_layer
+from kn_thesis.configuration.tasks import TASKS_FILE, objective, takes, task_table, with_own
+from kn_thesis.errors import UserError
+from kn_thesis.given_yaml import given_yaml
 from kn_thesis.provenance import code_hash
 
 # Sums depend on how many threads add them up: every job has one unless its rule says otherwise.
@@ -26,19 +27,26 @@ def shown(path):
     return min(str(path), os.path.relpath(path), key=len)
 
 
-def read_study():
-    """The typed configuration; every mistake in it is printed, a line each, and the run ends with code 1."""
-    layers = [(shown(path), load_configfile(path)) for path in dict.fromkeys(map(str, workflow.configfiles))]
-    layers.append(("--config", workflow.config_settings.config or {}))
+def or_stop(read, *arguments):
+    """What `read` returns; every mistake in a file that people write is printed, a line each, and the run ends."""
     try:
-        return check_configuration(config, layers, TASKS)
-    except ConfigurationError as error:
+        return read(*arguments)
+    except UserError as error:
         print(f"The configuration cannot be used.\n{error}", file=sys.stderr)
         sys.exit(1)
 
 
-TASKS = task_table(load_configfile(str(ROOT / "resources/tasks.yaml")))
-STUDY = read_study()
+def read_study():
+    """The typed configuration; raises UserError with every mistake in it."""
+    layers = [(shown(path), read_layer(path)) for path in dict.fromkeys(map(str, workflow.configfiles))]
+    layers.append(("--config", workflow.config_settings.config or {}))
+    study = check_configuration(config, layers, TASKS)
+    check_own_files(study, layers, ROOT)
+    return study
+
+
+TASKS = or_stop(lambda: task_table(given_yaml(ROOT / TASKS_FILE)))
+STUDY = or_stop(read_study)
 TASKS = with_own(TASKS, STUDY.tasks.own.model_dump())
 
 TRAINED = [name for name, model in STUDY.models.items() if model.train]

@@ -6,21 +6,34 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from kn_thesis.configuration.types import Count, Family, Name, OpenShare, Share, Strict
+from kn_thesis.configuration.types import (
+    MOST,
+    PLACE,
+    Count,
+    Family,
+    Name,
+    Number,
+    OpenShare,
+    Revision,
+    Share,
+    Strict,
+    Whole,
+)
 
-Layer = Annotated[int, Field(ge=0)]
-Rate = Annotated[float, Field(gt=0, le=10)]
-Factor = Annotated[float, Field(ge=0)]
+Layer = Annotated[Whole, Field(ge=0, lt=1000)]
+Rate = Annotated[Number, Field(gt=0, le=10)]
+Factor = Annotated[Number, Field(ge=0, le=1e6)]
+Text = Annotated[str, Field(pattern=PLACE, max_length=200)]
 
 
 class Dataset(Strict):
     """A data set that the `datasets` package loads, whose texts covariances are collected over."""
 
-    id: str = Field(min_length=1, description="on the Hugging Face hub")
-    config: str | None = Field(None, description="the data set's configuration")
-    split: str = Field("train")
-    column: str = Field("text", description="that holds the texts")
-    revision: str | None = Field(None, description="commit, tag or branch; null: the newest")
+    id: Text = Field(description="on the Hugging Face hub")
+    config: Text | None = Field(None, description="the data set's configuration")
+    split: Text = Field("train")
+    column: Text = Field("text", description="that holds the texts")
+    revision: Revision | None = Field(None, description="commit, tag or branch; null: the newest")
 
 
 class Covariance(Strict):
@@ -80,7 +93,7 @@ class FineTuningSettings(Strict):
     layer: Layer = Field(17, description="whose value matrix is trained, from 0")
     steps: Count = Field(25, description="of the optimiser")
     learning_rate: Rate = Field(5e-4, description="Adam's")
-    norm: Annotated[float, Field(gt=0)] = Field(5e-4, description="largest change of an entry of the matrix")
+    norm: Annotated[Number, Field(gt=0, le=1e6)] = Field(5e-4, description="largest change of an entry of the matrix")
     stop: Factor = Field(0.01, description="loss (nats) at which the optimiser stops")
 
 
@@ -107,7 +120,9 @@ class Continuations(Strict):
     tokens: Count = Field(20, description="most tokens that are written")
     samples: Count = Field(5, description="drawn per edit, for the entropy")
     top: Count = Field(5, description="most probable tokens that a sample draws from")
-    shown: int = Field(3, ge=0, description="edits per model, editor and task whose completions the report shows")
+    shown: Whole = Field(
+        3, ge=0, le=MOST, description="edits per model, editor and task whose completions the report shows"
+    )
 
 
 class Sweep(Strict):
@@ -128,7 +143,7 @@ class Editing(Strict):
     questions: Questions = Field(default_factory=Questions)
     continuations: Continuations = Field(default_factory=Continuations)
     sweep: Sweep = Field(default_factory=Sweep)
-    batch_tokens: int = Field(4096, ge=64, description="rows x tokens that are in memory at once")
+    batch_tokens: Whole = Field(4096, ge=64, le=MOST, description="rows x tokens that are in memory at once")
     level: OpenShare = Field(0.05, description="of significance")
 
     @model_validator(mode="after")

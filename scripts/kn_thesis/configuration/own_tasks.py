@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from kn_thesis.configuration.types import Name, Strict
+from kn_thesis.configuration.types import Name, Place, Strict
 
-File = Annotated[str, Field(min_length=1)]
+File = Annotated[Place, Field(pattern=r"^[^{}\x00-\x1f\x7f]+$")]  # Snakemake reads {…} as a wildcard
 TaskName = Annotated[Name, Field(pattern=r"^[^.]+$")]  # a file's name ends at its first dot
 
 

@@ -10,7 +10,14 @@ from kn_thesis.corpora.rows import read_rows
 from kn_thesis.errors import UserError
 
 REQUIRED = {"sentence_good": str, "sentence_bad": str, "one_prefix_method": bool}
-OPTIONAL = {"pairID": str | int, "linguistics_term": str, "target_number": str, "noun": str, "cue": str, "distractor": str}
+OPTIONAL = {
+    "pairID": str | int,
+    "linguistics_term": str,
+    "target_number": str,
+    "noun": str,
+    "cue": str,
+    "distractor": str,
+}
 NUMBERS = ("singular", "plural", "")
 
 

@@ -53,9 +53,7 @@ def load_patterns(path: str | Path) -> list[Pattern]:
         if not pattern.whole:
             raise UserError(f"{path}: the pattern {pattern.text[:100]!r} needs [X] and, once, [Y]: correct it")
         if pattern.split not in SPLITS:
-            raise UserError(
-                f"{path}: the split {pattern.split!r} of {pattern.text[:100]!r} is not allowed; it is trained or held_out"
-            )
+            raise UserError(f"{path}: the split {pattern.split[:60]!r} is not allowed; it is trained or held_out")
     return patterns
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from kn_thesis.errors import UserError
+from kn_thesis.given import given_text
+from kn_thesis.given_yaml import given_yaml
 
 
 def read_table(path: Path, columns: Sequence[str], key: Sequence[str] = ()) -> list[dict[str, str]]:
@@ -18,13 +19,11 @@ def read_table(path: Path, columns: Sequence[str], key: Sequence[str] = ()) -> l
     `columns` are the file's columns, all of them; `key` names columns that no two rows may share.
     Raises `UserError` naming file, line and remedy.
     """
+    text = given_text(path, f"put it back (columns {', '.join(columns)})")
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            lines = list(csv.reader(file))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; the world needs it (columns {', '.join(columns)})") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 (byte {error.start}); save the file as UTF-8") from None
+        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        raise UserError(f"{path}: not CSV ({error}): correct it") from None
     if not lines or lines[0] != list(columns):
         found = ", ".join(lines[0]) if lines else "nothing"
         raise UserError(f"{path}: columns must be {', '.join(columns)}; found {found}")
@@ -48,14 +47,7 @@ def read_table(path: Path, columns: Sequence[str], key: Sequence[str] = ()) -> l
 
 def read_yaml(path: Path, keys: Iterable[str]) -> dict[str, Any]:
     """Content of a YAML file whose top level has exactly `keys`; raises `UserError`."""
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; the world needs it") from None
-    except yaml.YAMLError as error:
-        place = getattr(error, "problem_mark", None)
-        line = f", line {place.line + 1}" if place else ""
-        raise UserError(f"{path}{line}: not YAML: {getattr(error, 'problem', error)}") from None
+    content = given_yaml(path, "put it back")
     check_keys(content, keys, f"{path}")
     return content
 
@@ -86,8 +78,8 @@ def number_between(value: Any, low: float, high: float, where: str) -> float:
     """`value` as a float within [low, high]; else raise `UserError`."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UserError(f"{where}: {value!r} is not a number; allowed: {low:g} to {high:g}") from None
-    if not low <= number <= high or isinstance(value, bool):
+    if isinstance(value, bool) or not low <= number <= high:
         raise UserError(f"{where}: {value!r} is out of range; allowed: {low:g} to {high:g}")
     return number
