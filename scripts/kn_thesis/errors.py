@@ -41,7 +41,7 @@ def logged(log: str | Path) -> Iterator[None]:
     path = Path(log)
     path.parent.mkdir(parents=True, exist_ok=True)
     terminal, output = sys.stderr, sys.stdout
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
         sys.stderr = sys.stdout = file
         try:
             yield

@@ -6,6 +6,7 @@ import difflib
 import os
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from kn_thesis.configuration.own_tasks import OwnTasks
 from kn_thesis.configuration.schema import Family, Study
-from kn_thesis.configuration.tasks import TASKS_FILE, TaskTable, objective, takes, with_own
+from kn_thesis.configuration.tasks import CORPORA, TASKS_FILE, TaskTable, objective, takes, with_own
 from kn_thesis.configuration.types import IN_WORDS
 from kn_thesis.errors import UserError
 
@@ -94,9 +95,14 @@ def _unknown_key(key: Key) -> str:
     return f"unknown key{hint}; allowed: {', '.join(known)}"
 
 
+@cache
+def _schema() -> dict[str, Any]:
+    return Study.model_json_schema()
+
+
 def _fields(section: Key) -> list[str]:
     """Names of the keys that a section of the configuration may hold."""
-    schema = Study.model_json_schema()
+    schema = _schema()
     node: dict[str, Any] = schema
     for part in section:
         by_pattern = next(iter(node.get("patternProperties", {}).values()), None)
@@ -178,7 +184,7 @@ def _task_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tuple[Ke
                     guess = _guess(name, known)
                     text = f"{_show(name)} is not a known {kind[:-1]}: {guess}allowed are those in {TASKS_FILE}"
                     mistakes.append((key, text))
-                elif not known[name].is_in(corpus):
+                elif corpus in CORPORA and not known[name].is_in(corpus):
                     there = ", ".join(n for n in known if known[n].is_in(corpus))
                     mistakes.append((key, f"{name!r} is not in the source {corpus!r}; allowed: {there}"))
                 elif name in names[:index]:
@@ -226,8 +232,7 @@ def _cross_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tuple[K
 
 def _model_task_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tuple[Key, str]]:
     """A model's own choice of tasks: names that nobody knows, or none that the study asks and its family can take."""
-    lists = [_get(config, "tasks", kind) for kind in ("paradigms", "relations")]
-    named = [task for listed in lists if isinstance(listed, list) for task in listed]
+    named = _asked(config)
     known = [*tasks.paradigms, *tasks.relations]
     mistakes: list[tuple[Key, str]] = []
     for name, model in _section(config, "models").items():
@@ -239,7 +244,7 @@ def _model_task_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tu
             hint = _guess(_show(wanted[index]).strip("'"), known)
             text = f"{_show(wanted[index])} is not a known task: {hint}allowed are those in {TASKS_FILE}"
             mistakes.append((("models", name, "tasks", index), text))
-        if unknown or family not in get_args(Family) or any(task not in known for task in named):
+        if unknown or family not in get_args(Family) or named is None or any(task not in known for task in named):
             continue
         mistakes += _strangers(config, ("models", name, "tasks"), known, "a known task")
         if not any(task in named and takes(tasks, task, objective(family)) for task in wanted):
@@ -248,10 +253,13 @@ def _model_task_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tu
     return mistakes
 
 
-def _asked(config: Mapping[str, Any]) -> list[Any]:
-    """The tasks of the study."""
-    lists = [_get(config, "tasks", kind) for kind in ("paradigms", "relations")]
-    return [task for listed in lists if isinstance(listed, list) for task in listed]
+def _asked(config: Mapping[str, Any]) -> list[Any] | None:
+    """The tasks of the study; None where they are no lists, which the schema has said."""
+    section = _get(config, "tasks")
+    lists = [_section(config, "tasks").get(kind, []) for kind in ("paradigms", "relations")]
+    if not isinstance(section, Mapping) or not all(isinstance(listed, list) for listed in lists):
+        return None
+    return [task for listed in lists for task in listed]
 
 
 def _strangers(config: Mapping[str, Any], key: Key, among: Any, what: str) -> list[tuple[Key, str]]:

@@ -17,22 +17,23 @@ from kn_thesis.configuration.types import (
     Revision,
     Share,
     Strict,
+    Text,
     Whole,
 )
 
 Layer = Annotated[Whole, Field(ge=0, lt=1000)]
 Rate = Annotated[Number, Field(gt=0, le=10)]
 Factor = Annotated[Number, Field(ge=0, le=1e6)]
-Text = Annotated[str, Field(pattern=PLACE, max_length=200)]
+Line = Annotated[Text, Field(pattern=PLACE, max_length=200)]
 
 
 class Dataset(Strict):
     """A data set that the `datasets` package loads, whose texts covariances are collected over."""
 
-    id: Text = Field(description="on the Hugging Face hub")
-    config: Text | None = Field(None, description="the data set's configuration")
-    split: Text = Field("train")
-    column: Text = Field("text", description="that holds the texts")
+    id: Line = Field(description="on the Hugging Face hub")
+    config: Line | None = Field(None, description="the data set's configuration")
+    split: Line = Field("train")
+    column: Line = Field("text", description="that holds the texts")
     revision: Revision | None = Field(None, description="commit, tag or branch; null: the newest")
 
 
@@ -129,7 +130,7 @@ class Sweep(Strict):
     """ROME at every layer, to be set against causal tracing."""
 
     editor: Name = Field("rome", description="of the editors")
-    tasks: list[str] = Field(default_factory=list, description="of the edited relations; []: no sweep")
+    tasks: list[Text] = Field(default_factory=list, description="of the edited relations; []: no sweep")
     requests: Count = Field(24, description="most per task and layer")
     every: Count = Field(1, description="of the layers")
 
@@ -137,7 +138,7 @@ class Sweep(Strict):
 class Editing(Strict):
     """What models are told to answer instead, and what else changes with it."""
 
-    tasks: list[str] = Field(default_factory=list, description="of the study's tasks; []: no edits")
+    tasks: list[Text] = Field(default_factory=list, description="of the study's tasks; []: no edits")
     requests: Count | None = Field(None, description="most per task, of what the model knows; null: all")
     editors: dict[Name, Editor] = Field(default_factory=dict, description="method, or method-variant: settings")
     questions: Questions = Field(default_factory=Questions)

@@ -23,6 +23,7 @@ from kn_thesis.configuration.types import (
     Seed,
     Share,
     Strict,
+    Text,
     Whole,
     Word,
 )
@@ -65,8 +66,8 @@ class Fetched(Strict):
     held_out_patterns: Whole = Field(0, ge=0, le=MOST, description="paraphrases of each relation kept out of it")
     facts: Count | None = Field(None, description="most facts per relation; null: all")
     repeats: Count = Field(1, description="times each verbalised fact is stated in the text")
-    paradigms: list[str] = Field(default_factory=list, description="paradigms whose sentences are trained on")
-    relations: list[str] = Field(default_factory=list, description="relations whose facts are trained on")
+    paradigms: list[Text] = Field(default_factory=list, description="paradigms whose sentences are trained on")
+    relations: list[Text] = Field(default_factory=list, description="relations whose facts are trained on")
 
 
 class Corpora(Strict):
@@ -86,8 +87,8 @@ class Tasks(Strict):
     """Which paradigms and relations, and how many of their prompts."""
 
     own: OwnTasks = Field(default_factory=OwnTasks, description="paradigms and relations of one's own, by name")
-    paradigms: list[str] = Field(default_factory=list, description="BLiMP's names, and one's own")
-    relations: list[str] = Field(default_factory=list, description="ParaRel's names, and one's own")
+    paradigms: list[Text] = Field(default_factory=list, description="BLiMP's names, and one's own")
+    relations: list[Text] = Field(default_factory=list, description="ParaRel's names, and one's own")
     evaluated: Count = Field(400, description="most prompts per task on which models are scored")
     attributed: Count = Field(60, description="most prompts per task whose neurons are localized")
     max_target_tokens: Count = Field(3, description="longer targets are left out and counted")
@@ -124,7 +125,7 @@ class Train(Strict):
 class Hub(Strict):
     """A model on the Hugging Face hub."""
 
-    id: str = Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?$", max_length=200, description="owner/name")
+    id: Text = Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?$", max_length=200, description="owner/name")
     revision: Revision | None = Field(
         None, description="commit, tag or branch; null: the newest, recorded in model.json"
     )
@@ -149,7 +150,7 @@ class Model(Strict):
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="weights in memory")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU when there is one")
     world: Name = Field("baseline", description="variant of the world it is trained on and asked about")
-    tasks: list[str] | None = Field(None, min_length=1, description="of the study's tasks, only these; null: all")
+    tasks: list[Text] | None = Field(None, min_length=1, description="of the study's tasks, only these; null: all")
     must_learn: Learned | None = Field(None, description="accuracies without which the run stops; null: no demand")
 
     @model_validator(mode="after")
@@ -262,8 +263,8 @@ class Window(Strict):
 class Tracing(Strict):
     """Causal tracing: which states are restored in which prompts, and what counts as a site."""
 
-    tasks: list[str] | None = Field(None, description="of the study's tasks, only these; null: all; []: none")
-    shown: list[str] = Field(default_factory=list, description="tasks of which one prompt is drawn")
+    tasks: list[Text] | None = Field(None, description="of the study's tasks, only these; null: all; []: none")
+    shown: list[Text] = Field(default_factory=list, description="tasks of which one prompt is drawn")
     prompts: Count = Field(100, description="most prompts per task, of those that the model gets right")
     noise: Number = Field(3.0, gt=0, le=1000, description="standard deviations of the word embeddings")
     draws: Count = Field(10, description="of the noise per prompt")

@@ -29,10 +29,11 @@ IN_WORDS = {
     NAME: "letters, digits, '.', '_' and '-', a letter or digit first",
     PLACE: "no line breaks and other control characters",
 }
-Name = Annotated[str, Field(pattern=NAME, max_length=100)]
-Word = Annotated[str, Field(pattern=r"^[^\s\x00-\x1f\x7f]+$", max_length=100)]
-Place = Annotated[str, Field(pattern=PLACE, min_length=1, max_length=4096)]  # a path or an address
-Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=200)]
+Text = Annotated[str, Field(strict=True)]  # not bytes
+Name = Annotated[Text, Field(pattern=NAME, max_length=100)]
+Word = Annotated[Text, Field(pattern=r"^[^\s\x00-\x1f\x7f]+$", max_length=100)]
+Place = Annotated[Text, Field(pattern=PLACE, min_length=1, max_length=4096)]  # a path or an address
+Revision = Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=200)]
 
 
 class Strict(BaseModel):

@@ -10,7 +10,7 @@ from typing import Any
 
 from kn_thesis.errors import UserError
 from kn_thesis.files import whole_file
-from kn_thesis.models.folder import check_model, check_tokenizer, fast_tokenizer, read_json
+from kn_thesis.models.folder import check_model, check_tokenizer, fast_tokenizer, found_folder, read_json
 from kn_thesis.models.hub import snapshot
 
 # What a family's tokens are called when the model's files leave it to the library's defaults.
@@ -37,9 +37,10 @@ def record_path_model(path: str | Path, family: str, folder: str | Path) -> None
 
     The weights stay where they are; model.json says where (an absolute path) and has no revision.
     """
-    found = Path(path).expanduser().resolve()
-    if not found.is_dir():
+    there = found_folder(path)
+    if there is None:
         raise UserError(f"there is no folder {path}; set the model's `path` to a folder in the hub's format")
+    found = there.resolve()
     check_model(found, str(path), family)
     _record(found, str(path), folder, {"family": family, "source": "path", "location": str(found)}, None)
 
@@ -49,7 +50,8 @@ def _record(found: Path, name: str, folder: str | Path, entries: dict[str, Any],
     folder = Path(folder)
     with tempfile.TemporaryDirectory() as made:
         converted = found if (found / "tokenizer.json").is_file() else fast_tokenizer(found, name, Path(made))
-        check_tokenizer(converted / "tokenizer.json", name)
+        vocabulary = read_json(found / "config.json", name).get("vocab_size")
+        check_tokenizer(converted / "tokenizer.json", name, vocabulary)
         settings: dict[str, Any] = {}
         for file in ("special_tokens_map.json", "tokenizer_config.json"):
             if (converted / file).is_file():
