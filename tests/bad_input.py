@@ -10,12 +10,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hypothesis import HealthCheck, settings
+
 from kn_thesis.errors import UserError
 
 SECONDS = 20  # longest that a wrong input may take
 LONGEST = 600  # characters of a line, the names of files not counted
 
 TRIED: dict[str, set[str]] = {}  # what was tried, by kind
+
+
+def many(examples: int) -> Any:
+    """Hypothesis's settings for so many wrong inputs, the same ones each time."""
+    checks = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+    return settings(derandomize=True, deadline=None, max_examples=examples, suppress_health_check=checks, database=None)
 
 
 class TookTooLong(BaseException):

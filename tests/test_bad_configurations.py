@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kn_thesis.configuration.check import check_configuration
@@ -16,7 +16,7 @@ from kn_thesis.configuration.layers import read_layer
 from kn_thesis.configuration.tasks import task_table
 from tests.bad_configurations import MONSTERS, RIGHT, Key, at, odd_values, with_value, wrong_keys, wrong_values
 from tests.bad_files import NO_FILES, broken_bytes, put_away
-from tests.bad_input import TRIED, harmless, refused, shown
+from tests.bad_input import TRIED, harmless, many, refused, shown
 
 ROOT = Path(__file__).parents[1]
 TASKS = task_table(yaml.safe_load((ROOT / "resources/tasks.yaml").read_text(encoding="utf-8")))
@@ -34,11 +34,6 @@ def read(path: Path) -> dict[str, Any]:
     return check(read_layer(path), str(path))
 
 
-def slow(examples: int) -> Any:
-    checks = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
-    return settings(derandomize=True, deadline=None, max_examples=examples, suppress_health_check=checks, database=None)
-
-
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is written to a relative path would be seen."""
@@ -50,7 +45,7 @@ def test_the_right_one_is_right() -> None:
 
 
 def test_wrong_values(tmp_path: Path) -> None:
-    @slow(600)
+    @many(600)
     @given(wrong_values())
     def each(wrong: tuple[str, Key, dict[str, Any]]) -> None:
         way, key, config = wrong
@@ -65,7 +60,7 @@ def test_wrong_values(tmp_path: Path) -> None:
 def test_wrong_keys(tmp_path: Path) -> None:
     before = len(TRIED.get(KIND, ()))
 
-    @slow(250)
+    @many(250)
     @given(wrong_keys())
     def each(wrong: tuple[str, Key, dict[str, Any]]) -> None:
         way, section, config = wrong
@@ -99,7 +94,7 @@ def test_monsters(way: str, tmp_path: Path) -> None:
 def test_odd_values_that_mean_the_same(tmp_path: Path) -> None:
     right = check(RIGHT)
 
-    @slow(20)
+    @many(20)
     @given(odd_values())
     def each(odd: tuple[str, dict[str, Any]]) -> None:
         harmless(KIND, odd[0], lambda: check(odd[1]), right, folder=tmp_path)
@@ -118,7 +113,7 @@ def test_no_files(tmp_path: Path) -> None:
 def test_wrong_bytes(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
 
-    @slow(60)
+    @many(60)
     @given(broken_bytes(SMOKE))
     def each(broken: tuple[str, bytes]) -> None:
         path.write_bytes(broken[1])
@@ -128,7 +123,7 @@ def test_wrong_bytes(tmp_path: Path) -> None:
     # Before its models a study cannot end.
     end = SMOKE.index(b"models:")
 
-    @slow(60)
+    @many(60)
     @given(st.integers(0, end))
     def cut(at: int) -> None:
         path.write_bytes(SMOKE[:at])
