@@ -83,8 +83,6 @@ class GapTokenizer:
 
         Raises UserError when one is missing or cannot be read, or when a masked model has no mask token.
         """
-        from tokenizers import Tokenizer
-
         folder = Path(folder)
         config, model = _json(folder / "config.json"), _json(folder / "model.json")
         settings = _json(folder / "tokenizer_config.json")
@@ -94,14 +92,7 @@ class GapTokenizer:
         path = folder / "tokenizer.json"
         if not path.is_file():
             raise UserError(f"{path}: there is no such file: a fast tokenizer's tokenizer.json is needed")
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises nothing narrower
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{path}: no tokenizer can be read from it ({reason}): {AGAIN}") from None
-        unknown = getattr(tokenizer.model, "unk_token", None)
-        if unknown is not None and tokenizer.token_to_id(unknown) is None:
-            raise UserError(f"{path}: its vocabulary lacks its own token for unknown words, {unknown[:60]!r}: {AGAIN}")
+        tokenizer = read_tokenizer(path)
         tokenizer.no_padding()
         tokenizer.no_truncation()
         longest = settings.get("model_max_length")
@@ -202,6 +193,23 @@ class GapTokenizer:
             raise CannotExpress("tokens do not read as the word")
         if len(ids) > 1 and self.tokenizer.id_to_token(ids[0]) in ("▁", "Ġ"):
             raise CannotExpress("space is a token of its own")
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer in a tokenizer.json; UserError when there is none in it, or it has no token for unknown words."""
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except BaseException as error:  # the library raises nothing narrower, and Rust's panics are no `Exception`
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: no tokenizer can be read from it ({reason}): {AGAIN}") from None
+    unknown = getattr(tokenizer.model, "unk_token", None)
+    if unknown is not None and tokenizer.token_to_id(unknown) is None:
+        raise UserError(f"{path}: its vocabulary lacks its own token for unknown words, {unknown[:60]!r}: {AGAIN}")
+    return tokenizer
 
 
 def _span(offsets: list[tuple[int, int]], special: list[int], start: int, end: int, text: str) -> tuple[int, int]:

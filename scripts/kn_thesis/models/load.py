@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kn_thesis.errors import UserError
-from kn_thesis.models.folder import check_model, check_vocabulary, fast_tokenizer, found_folder, read_json
+from kn_thesis.models.folder import check_model, fast_tokenizer, found_folder, read_json
 from kn_thesis.models.hub import snapshot
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def load_model(
 
     from kn_thesis.corpora.gaps import GapTokenizer
     from kn_thesis.models.families import family_named
+    from kn_thesis.models.fit import check_vocabulary
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda: this machine has no usable GPU; choose cpu or auto")
@@ -78,7 +79,10 @@ def load_model(
     gaps = _gap_tokenizer(GapTokenizer, tokenizer, str(source))
     module = _module(family.model_class(), weights, getattr(torch, dtype), attention)
     module = module.to(target).eval().requires_grad_(False)
-    adapter = family.adapter(module)
+    try:
+        adapter = family.adapter(module)
+    except UserError as error:
+        raise UserError(f"{source}: {error}; choose another model") from None
     check_vocabulary(gaps.tokenizer, adapter.vocabulary, str(source))
     return Model(module, adapter, gaps, target)
 
