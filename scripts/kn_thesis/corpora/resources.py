@@ -62,7 +62,35 @@ def check_keys(entry: Any, required: Iterable[str], where: str, optional: Iterab
         raise UserError(f"{where}: {missing[0]!r} is missing; needed: {', '.join(required)}")
     unknown = [key for key in entry if key not in required and key not in optional]
     if unknown:
-        raise UserError(f"{where}: unknown key {unknown[0]!r}; allowed: {', '.join([*required, *optional])}")
+        raise UserError(f"{where}: unknown key {_few(unknown[0])}; allowed: {', '.join([*required, *optional])}")
+
+
+def text_of(value: Any, where: str) -> str:
+    """`value`, if it is text that says something; else raise `UserError`."""
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(f"{where}: {_few(value)} is not allowed; it must be text")
+    return value
+
+
+def texts_of(value: Any, where: str) -> list[str]:
+    """`value`, if it is a list of texts; else raise `UserError`."""
+    if not isinstance(value, list):
+        raise UserError(f"{where}: {_few(value)} is not allowed; it must be a list")
+    return [text_of(item, where) for item in value]
+
+
+def entries_of(value: Any, where: str) -> Mapping[str, Any]:
+    """`value`, if it maps names to something; else raise `UserError`."""
+    if not isinstance(value, Mapping) or not value:
+        raise UserError(f"{where}: {_few(value)} is not allowed; it must have `name: …` entries")
+    for name in value:
+        text_of(name, f"{where}, a name")
+    return value
+
+
+def _few(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def one_of(value: str, allowed: Iterable[str], where: str) -> str:
@@ -70,7 +98,8 @@ def one_of(value: str, allowed: Iterable[str], where: str) -> str:
     allowed = list(allowed)
     if value not in allowed:
         names = ", ".join(name or "(empty)" for name in allowed)
-        raise UserError(f"{where}: {value!r} is not allowed; allowed: {names}")
+        shown = names if len(names) <= 300 else names[:297] + "..."
+        raise UserError(f"{where}: {_few(value)} is not allowed; allowed: {shown}")
     return value
 
 
@@ -79,7 +108,7 @@ def number_between(value: Any, low: float, high: float, where: str) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise UserError(f"{where}: {value!r} is not a number; allowed: {low:g} to {high:g}") from None
+        raise UserError(f"{where}: {_few(value)} is not a number; allowed: {low:g} to {high:g}") from None
     if isinstance(value, bool) or not low <= number <= high:
-        raise UserError(f"{where}: {value!r} is out of range; allowed: {low:g} to {high:g}")
+        raise UserError(f"{where}: {_few(value)} is out of range; allowed: {low:g} to {high:g}")
     return number
