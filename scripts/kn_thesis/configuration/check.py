@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from kn_thesis.configuration.own_tasks import OwnTasks
-from kn_thesis.configuration.schema import Family, Study
+from kn_thesis.configuration.schema import Family, Study, Tasks
 from kn_thesis.configuration.tasks import CORPORA, TASKS_FILE, TaskTable, objective, takes, with_own
 from kn_thesis.configuration.types import IN_WORDS
 from kn_thesis.errors import UserError
@@ -81,6 +81,8 @@ def _say(detail: ErrorDetails) -> str:
         return str(context["error"])
     if kind in ("model_type", "dict_type"):
         return f"{_show(value)} is not allowed: a section of `key: value` entries is"
+    if kind == "union_tag_invalid":
+        return f"method: {_show(context['tag'])} is not allowed: it must be one of {context['expected_tags']}"
     if kind == "string_pattern_mismatch":
         words = IN_WORDS.get(context["pattern"])
         return f"{_show(value)} is not allowed: it must match {context['pattern']}" + (f" ({words})" if words else "")
@@ -254,10 +256,10 @@ def _model_task_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tu
 
 
 def _asked(config: Mapping[str, Any]) -> list[Any] | None:
-    """The tasks of the study; None where they are no lists, which the schema has said."""
-    section = _get(config, "tasks")
-    lists = [_section(config, "tasks").get(kind, []) for kind in ("paradigms", "relations")]
-    if not isinstance(section, Mapping) or not all(isinstance(listed, list) for listed in lists):
+    """The tasks of the study; None where they are no lists or may stand under a misspelt key: the schema says so."""
+    section = _section(config, "tasks")
+    lists = [section.get(kind, []) for kind in ("paradigms", "relations")]
+    if not section or not all(isinstance(listed, list) for listed in lists) or set(section) - set(Tasks.model_fields):
         return None
     return [task for listed in lists for task in listed]
 
