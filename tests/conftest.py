@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one thread each for processes that share the machine; read by torch
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -14,6 +15,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one thread each for processes that sh
 import pytest
 from filelock import FileLock
 
+from tests.bad_input import TRIED
 from tests.browser import Browser, find_chromium
 from tests.hub_server import Hub, make_model
 from tests.study import copy_repository, run_study
@@ -24,6 +26,39 @@ FIRST = ("test_slurm.py", "test_reproducible.py", "test_reruns.py", "test_increm
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that run whole studies come first, so that no process is left alone with one at the end."""
     items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+
+
+WRONG_INPUTS = pytest.StashKey[dict[str, int]]()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process of tests hands over how many wrong inputs it tried."""
+    found = {kind: len(ways) for kind, ways in TRIED.items()}
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["wrong_inputs"] = found
+    else:
+        _add_wrong_inputs(session.config, found)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add up what processes of tests have handed over."""
+    _add_wrong_inputs(node.config, getattr(node, "workeroutput", {}).get("wrong_inputs", {}))
+
+
+def _add_wrong_inputs(config: pytest.Config, found: dict[str, int]) -> None:
+    counts = config.stash.setdefault(WRONG_INPUTS, {})
+    for kind, count in found.items():
+        counts[kind] = counts.get(kind, 0) + count
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """How many different wrong inputs were tried, by kind."""
+    counts = config.stash.get(WRONG_INPUTS, {})
+    if counts:
+        terminalreporter.section(f"{sum(counts.values())} wrong inputs tried")
+        for kind in sorted(counts):
+            terminalreporter.write_line(f"{counts[kind]:6} {kind}")
 
 
 @pytest.fixture(scope="session")

@@ -166,11 +166,11 @@ def test_published_values_are_the_poster_s() -> None:
         (lambda found: found["claims"][0].pop("says"), "claim 1"),
         (lambda found: found["claims"][0]["parts"][0].update(side="left"), "`side` is one of above, below, within"),
         (lambda found: found["claims"][0]["parts"][0].update(colour="red"), "claim 1"),
-        (lambda found: found["claims"][1].update(number=1), "numbers of their own"),
+        (lambda found: found["claims"][1].update(number=1), "give each its own"),
         (lambda found: found["claims"][2].update(parts=[]), "claim 3: it needs parts"),
         (lambda found: found["claims"][2].update(shown="all"), "`shown` is one of its parts, overlap"),
-        (lambda found: found.update(level=5), "between 0 and 1"),
-        (lambda found: found.pop("fewest"), "not a file of claims"),
+        (lambda found: found.update(level=5), "level: 5 is out of range; allowed: 0 to 1"),
+        (lambda found: found.pop("fewest"), "'fewest' is missing"),
     ],
 )
 def test_a_wrong_rule_is_one_line(tmp_path: Path, change: Any, said: str) -> None:

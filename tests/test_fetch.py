@@ -284,7 +284,7 @@ except UserError as error:
 def test_file_that_is_not_pinned(tmp_path):
     with pytest.raises(UserError, match=r"blimp has no file data/none\.jsonl"):
         pinned_file(MANIFEST, "blimp", "data/none.jsonl")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="there is no such file"):
         pinned_file(tmp_path / "none.yaml", "blimp", "data/x.jsonl")
 
 

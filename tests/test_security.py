@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from compare_runs import main
 from kn_thesis.addresses import without_login
-from kn_thesis.configuration.files import read_data
+from kn_thesis.configuration.layers import read_layer
 from kn_thesis.configuration.own_tasks import TaskName
 from kn_thesis.configuration.types import HubId, Name, Revision
 from kn_thesis.editing.completions import completions_html
@@ -114,7 +114,7 @@ def test_settings_are_plain_data(text: str, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     Path("study.yaml").write_text(text)
     with pytest.raises(UserError, match=r"study\.yaml: "):
-        read_data("study.yaml")
+        read_layer("study.yaml")
     assert not Path("ran").exists()
 
 
@@ -149,8 +149,8 @@ def test_a_task_of_one_s_own_is_named_without_a_path(tmp_path: Path) -> None:
     from kn_thesis.configuration.check import check_configuration
     from kn_thesis.configuration.tasks import task_table
 
-    tasks = task_table(read_data(ROOT / "resources/tasks.yaml"))
-    config = read_data(ROOT / "tests/studies/smoke.yaml")
+    tasks = task_table(read_layer(ROOT / "resources/tasks.yaml"))
+    config = read_layer(ROOT / "tests/studies/smoke.yaml")
     config["tasks"]["own"] = {"paradigms": {"/etc/escaped": {"pairs": "pairs.jsonl"}}}
     with pytest.raises(UserError, match=r"tasks\.own\.paradigms\./etc/escaped: '/etc/escaped' is not allowed"):
         check_configuration(config, [("study.yaml", config)], tasks)
@@ -225,7 +225,7 @@ def test_names_on_the_first_page_are_no_tags(finished_study: Path) -> None:
         name: pd.read_csv(finished_study / f"results/tables/{name}.csv")
         for name in ("corpora", "models", "claims", "claim_parts")
     }
-    study = read_data(finished_study / "tests/studies/smoke.yaml") | {
+    study = read_layer(finished_study / "tests/studies/smoke.yaml") | {
         "study": SCRIPT,
         "seed": 1,
     }

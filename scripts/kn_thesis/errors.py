@@ -63,7 +63,7 @@ def logged(log: str | Path, inputs: Iterable[str | Path] = ()) -> Iterator[None]
     terminal, output = sys.stderr, sys.stdout
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w", encoding="utf-8")
+        file = path.open("w", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         sys.exit(f"error: {path}: the log cannot be written ({error.strerror}); mend that and run again")
     sys.stderr = sys.stdout = file

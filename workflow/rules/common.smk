@@ -12,11 +12,12 @@ LOCK = ROOT / "envs/requirements.txt"
 sys.path.insert(0, str(SCRIPTS))
 
 from kn_thesis.addresses import without_login
-from kn_thesis.configuration.check import check_configuration
-from kn_thesis.configuration.files import read_data
-from kn_thesis.configuration.tasks import objective, takes, task_table, with_own
+from kn_thesis.configuration.check import check_configuration, check_own_files
+from kn_thesis.configuration.layers import read_layer
+from kn_thesis.configuration.tasks import TASKS_FILE, objective, takes, task_table, with_own
 from kn_thesis.errors import UserError
 from kn_thesis.files import check_room
+from kn_thesis.given_yaml import given_yaml
 from kn_thesis.one_run import SNAKEMAKE, begin_run, remove_left_lock
 from kn_thesis.provenance import code_hash
 
@@ -30,24 +31,18 @@ def shown(path):
     return min(str(path), os.path.relpath(path), key=len)
 
 
-def read_study():
-    """The typed configuration; every mistake in it is printed, a line each, and the run ends with code 1."""
-    try:
-        layers = [(shown(path), read_data(shown(path))) for path in dict.fromkeys(map(str, workflow.configfiles))]
-        layers.append(("--config", workflow.config_settings.config or {}))
-        return check_configuration(config, layers, TASKS)
-    except UserError as error:
-        print(f"The configuration cannot be used.\n{error}", file=sys.stderr)
-        sys.exit(1)
-
-
-def or_stop(action, *arguments):
-    """What `action` returns; a mistake that the user can mend ends the run in one line, with code 1."""
+def or_stop(action, *arguments, before="error: "):
+    """What `action` returns; what the user can mend is printed, a line each after `before`, and the run ends."""
     try:
         return action(*arguments)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"{before}{error}", file=sys.stderr)
         sys.exit(1)
+
+
+def read_or_stop(read, *arguments):
+    """The same for files that people write."""
+    return or_stop(read, *arguments, before="The configuration cannot be used.\n")
 
 
 # Snakemake has no clear word for a full disk, and takes the lock of a run that was killed for that of a living one.
@@ -62,8 +57,17 @@ onstart:
         or_stop(begin_run, SNAKEMAKE, workflow.local_exec)
 
 
-TASKS = task_table(read_data(ROOT / "resources/tasks.yaml"))
-STUDY = read_study()
+def read_study():
+    """The typed configuration; raises UserError with every mistake in it."""
+    layers = [(shown(path), read_layer(path)) for path in dict.fromkeys(map(str, workflow.configfiles))]
+    layers.append(("--config", workflow.config_settings.config or {}))
+    study = check_configuration(config, layers, TASKS)
+    check_own_files(study, layers, ROOT)
+    return study
+
+
+TASKS = read_or_stop(lambda: task_table(given_yaml(ROOT / TASKS_FILE)))
+STUDY = read_or_stop(read_study)
 TASKS = with_own(TASKS, STUDY.tasks.own.model_dump())
 
 TRAINED = [name for name, model in STUDY.models.items() if model.train]

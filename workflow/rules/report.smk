@@ -1,5 +1,6 @@
 """The report: one papermill notebook per chapter, a first page, a page on provenance, and all of it in one archive."""
 
+from kn_thesis.report.claims.rules import read_rules
 from kn_thesis.report.jobs import write_plan
 
 CHAPTERS = [
@@ -110,9 +111,9 @@ CLAIM_TABLES = {
 for chapter in ("localization", "suppression", "tracing", "editing"):
     CHAPTER_INPUTS[chapter] |= CLAIM_TABLES
 
-CLAIMS = read_data(ROOT / "resources/claims.yaml").get("claims", [])
-JUDGED = sorted({table for claim in CLAIMS for table in claim.get("reads", [])})
-NUMBERS = [claim.get("number") for claim in CLAIMS]
+CLAIMS = read_or_stop(read_rules, ROOT / "resources/claims.yaml").claims
+JUDGED = sorted({table for claim in CLAIMS for table in claim.reads})
+NUMBERS = [claim.number for claim in CLAIMS]
 
 # The tables that lie beside the report's pages, each in the form in which rules write it.
 TABLES = ["claims", "claim_parts", "corpora", "examples", "models"]

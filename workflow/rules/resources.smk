@@ -3,7 +3,7 @@
 from kn_thesis.plan import request, work
 from kn_thesis.plan.shape import folder_shape, shape_from_config, trained_shape
 
-HUB_CONFIGS = read_data(ROOT / "resources/models.yaml")
+HUB_CONFIGS = read_or_stop(given_yaml, ROOT / "resources/models.yaml")
 SPEED = request.Speed(STUDY.plan.cpu_speed, STUDY.plan.gpu_speed)
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import os
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from kn_thesis.configuration.own_tasks import OwnTasks
-from kn_thesis.configuration.schema import Family, Study
-from kn_thesis.configuration.tasks import TaskTable, objective, takes, with_own
+from kn_thesis.configuration.schema import Family, Study, Tasks
+from kn_thesis.configuration.tasks import CORPORA, TASKS_FILE, TaskTable, objective, takes, with_own
+from kn_thesis.configuration.types import IN_WORDS
 from kn_thesis.errors import UserError
 
 Key = tuple[str | int, ...]
-TASKS_FILE = "resources/tasks.yaml"
 Layer = tuple[str, Mapping[str, Any]]  # a file's name and what it says
 
 
@@ -48,6 +52,20 @@ def check_configuration(config: Mapping[str, Any], layers: Sequence[Layer], task
     return study
 
 
+def check_own_files(study: Study, layers: Sequence[Layer], root: Path) -> None:
+    """Raise ConfigurationError, a line each, for files of the user's own tasks that are not there or are no files."""
+    missing: list[tuple[Key, str]] = []
+    for kind in ("paradigms", "relations"):
+        for name, entry in getattr(study.tasks.own, kind).items():
+            for part in ("pairs", "patterns", "facts"):
+                file = getattr(entry, part, None)
+                if file is not None and not os.path.isfile(root / file):
+                    text = f"there is no file {file!r}: give a path from the repository's root, or an absolute one"
+                    missing.append((("tasks", "own", kind, name, part), text))
+    if missing:
+        raise ConfigurationError("\n".join(_line(layers, key, text) for key, text in missing))
+
+
 def _key(detail: ErrorDetails) -> Key:
     # A mistake in a dictionary's key is reported below "[key]"; readers look for the key itself.
     return tuple(part for part in detail["loc"] if part != "[key]")
@@ -63,22 +81,30 @@ def _say(detail: ErrorDetails) -> str:
         return str(context["error"])
     if kind in ("model_type", "dict_type"):
         return f"{_show(value)} is not allowed: a section of `key: value` entries is"
+    if kind == "union_tag_invalid":
+        return f"method: {_show(context['tag'])} is not allowed: it must be one of {context['expected_tags']}"
     if kind == "string_pattern_mismatch":
-        return f"{_show(value)} is not allowed: it must match {context['pattern']}"
+        words = IN_WORDS.get(context["pattern"])
+        return f"{_show(value)} is not allowed: it must match {context['pattern']}" + (f" ({words})" if words else "")
     text = detail["msg"].removeprefix("Input should be ").removeprefix("a valid ")
     return f"{_show(value)} is not allowed: it must be {text}"
 
 
 def _unknown_key(key: Key) -> str:
     known = _fields(key[:-1])
-    close = difflib.get_close_matches(str(key[-1]), known, n=1)
+    close = difflib.get_close_matches(str(key[-1])[:100], known, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     return f"unknown key{hint}; allowed: {', '.join(known)}"
 
 
+@cache
+def _schema() -> dict[str, Any]:
+    return Study.model_json_schema()
+
+
 def _fields(section: Key) -> list[str]:
     """Names of the keys that a section of the configuration may hold."""
-    schema = Study.model_json_schema()
+    schema = _schema()
     node: dict[str, Any] = schema
     for part in section:
         by_pattern = next(iter(node.get("patternProperties", {}).values()), None)
@@ -89,13 +115,27 @@ def _fields(section: Key) -> list[str]:
     return sorted(node.get("properties", {}))
 
 
+class _Short(reprlib.Repr):
+    """Values in few words, however large, deep or endless they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 3, 60, 60
+
+    def repr_int(self, value: int, level: int) -> str:
+        """Python refuses to write very long numbers."""
+        return repr(value) if abs(value) < 10**30 else f"a number of {value.bit_length()} bits"
+
+
 def _show(value: Any) -> str:
-    text = repr(value)
+    text = " ".join(_Short().repr(value).split())
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _line(layers: Sequence[Layer], key: Key, text: str) -> str:
-    return f"{_origin(layers, key)}: {'.'.join(map(str, key)) or 'top level'}: {text}"
+    parts = (part if isinstance(part, str) and part.isprintable() else _show(part) for part in key)
+    place = ".".join(part if len(part) <= 100 else part[:97] + "..." for part in parts)
+    return f"{_origin(layers, key)}: {place or 'top level'}: {text}"
 
 
 def _origin(layers: Sequence[Layer], key: Key) -> str:
@@ -116,7 +156,7 @@ def _has(content: Any, key: Iterable[str | int]) -> bool:
     return True
 
 
-def _get(content: Any, *key: str) -> Any:
+def _get(content: Any, *key: str | int) -> Any:
     for part in key:
         content = content.get(part) if isinstance(content, Mapping) else None
     return content
@@ -143,11 +183,10 @@ def _task_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tuple[Ke
                 if not isinstance(name, str):
                     continue  # the schema has said so
                 if name not in known:
-                    text = (
-                        f"{name!r} is not a known {kind[:-1]}: {_guess(name, known)}allowed are those in {TASKS_FILE}"
-                    )
+                    guess = _guess(name, known)
+                    text = f"{_show(name)} is not a known {kind[:-1]}: {guess}allowed are those in {TASKS_FILE}"
                     mistakes.append((key, text))
-                elif not known[name].is_in(corpus):
+                elif corpus in CORPORA and not known[name].is_in(corpus):
                     there = ", ".join(n for n in known if known[n].is_in(corpus))
                     mistakes.append((key, f"{name!r} is not in the source {corpus!r}; allowed: {there}"))
                 elif name in names[:index]:
@@ -155,9 +194,9 @@ def _task_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tuple[Ke
     return mistakes
 
 
-def _guess(name: str, known: Iterable[str]) -> str:
+def _guess(name: str, known: Iterable[Any]) -> str:
     """A question about the name that may have been meant, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1)
+    close = difflib.get_close_matches(name[:100], [other for other in known if isinstance(other, str)], n=1)
     return f"did you mean {close[0]!r}? " if close else ""
 
 
@@ -170,7 +209,7 @@ def _cross_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tuple[K
     for name in models:
         world = _get(models, name, "world") or "baseline"
         if source == "world" and isinstance(world, str) and world not in variants:
-            text = f"{world!r} is not a variant of the world; allowed: {', '.join(map(str, variants))}"
+            text = f"{_show(world)} is not a variant of the world; allowed: {', '.join(map(str, variants))}"
             mistakes.append((("models", name, "world"), text))
     mistakes += _model_task_mistakes(config, tasks)
     fetched = _section(config, "corpora", "fetched")
@@ -195,8 +234,7 @@ def _cross_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tuple[K
 
 def _model_task_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tuple[Key, str]]:
     """A model's own choice of tasks: names that nobody knows, or none that the study asks and its family can take."""
-    lists = [_get(config, "tasks", kind) for kind in ("paradigms", "relations")]
-    named = [task for listed in lists if isinstance(listed, list) for task in listed]
+    named = _asked(config)
     known = [*tasks.paradigms, *tasks.relations]
     mistakes: list[tuple[Key, str]] = []
     for name, model in _section(config, "models").items():
@@ -205,31 +243,38 @@ def _model_task_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tu
             continue
         unknown = [index for index, task in enumerate(wanted) if task not in known]
         for index in unknown:
-            hint = _guess(str(wanted[index]), known)
-            text = f"{wanted[index]!r} is not a known task: {hint}allowed are those in {TASKS_FILE}"
+            hint = _guess(_show(wanted[index]).strip("'"), known)
+            text = f"{_show(wanted[index])} is not a known task: {hint}allowed are those in {TASKS_FILE}"
             mistakes.append((("models", name, "tasks", index), text))
-        if unknown or family not in get_args(Family) or any(task not in known for task in named):
+        if unknown or family not in get_args(Family) or named is None or any(task not in known for task in named):
             continue
+        mistakes += _strangers(config, ("models", name, "tasks"), known, "a known task")
         if not any(task in named and takes(tasks, task, objective(family)) for task in wanted):
             text = f"none of them is a task of this study that a {objective(family)} model can take: name others"
             mistakes.append((("models", name, "tasks"), text))
     return mistakes
 
 
-def _asked(config: Mapping[str, Any]) -> list[Any]:
-    """The tasks of the study."""
-    lists = [_get(config, "tasks", kind) for kind in ("paradigms", "relations")]
-    return [task for listed in lists if isinstance(listed, list) for task in listed]
+def _asked(config: Mapping[str, Any]) -> list[Any] | None:
+    """The tasks of the study; None where they are no lists or may stand under a misspelt key: the schema says so."""
+    section = _section(config, "tasks")
+    lists = [section.get(kind, []) for kind in ("paradigms", "relations")]
+    if not section or not all(isinstance(listed, list) for listed in lists) or set(section) - set(Tasks.model_fields):
+        return None
+    return [task for listed in lists for task in listed]
 
 
 def _strangers(config: Mapping[str, Any], key: Key, among: Any, what: str) -> list[tuple[Key, str]]:
-    """Names in the list at `key` that are not among others."""
-    names = _get(config, *map(str, key))
-    return [
-        ((*key, index), f"{name!r} is not {what}: {_guess(name, map(str, among))}name it there or leave it out")
-        for index, name in enumerate(names if isinstance(names, list) and isinstance(among, list) else [])
-        if isinstance(name, str) and name not in among
-    ]
+    """Names in the list at `key` that are not among others, or come twice."""
+    names = _get(config, *key)
+    mistakes: list[tuple[Key, str]] = []
+    for index, name in enumerate(names if isinstance(names, list) and isinstance(among, list) else []):
+        if isinstance(name, str) and name not in among:
+            text = f"{_show(name)} is not {what}: {_guess(name, among)}name it there or leave it out"
+            mistakes.append(((*key, index), text))
+        elif isinstance(name, str) and name in names[:index]:
+            mistakes.append(((*key, index), f"{name!r} is named twice: name it once"))
+    return mistakes
 
 
 def _traced_mistakes(config: Mapping[str, Any]) -> list[tuple[Key, str]]:
@@ -245,16 +290,18 @@ def _traced_mistakes(config: Mapping[str, Any]) -> list[tuple[Key, str]]:
 def _edited_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tuple[Key, str]]:
     """Tasks that are edited or swept though nobody asks them; layers and texts that a model does not have."""
     edited = _get(config, "editing", "tasks")
-    relations = [task for task in edited if task in tasks.relations] if isinstance(edited, list) else []
+    named = [task for task in edited if isinstance(task, str)] if isinstance(edited, list) else []
+    relations = [task for task in named if task in tasks.relations]
     mistakes = _strangers(config, ("editing", "tasks"), _asked(config), "a task of this study")
     mistakes += _strangers(config, ("editing", "sweep", "tasks"), relations, "a relation under editing.tasks")
     for name, editor in _section(config, "editing", "editors").items():
+        families = list(_section(editor, "families"))
         key = ("editing", "editors", name, "covariance", "texts")
         if _get(editor, "covariance") and (_get(editor, "covariance", "texts") or "training") == "training":
             mistakes += [
                 (key, f"model {model!r} is not trained here and has no text of its own: name a data set")
                 for model, entry in _section(config, "models").items()
-                if _get(entry, "family") in _section(editor, "families") and (_get(entry, "hub") or _get(entry, "path"))
+                if _get(entry, "family") in families and (_get(entry, "hub") or _get(entry, "path"))
             ]
         for family, settings in _section(editor, "families").items():
             layer = _get(settings, "layer")
@@ -262,6 +309,6 @@ def _edited_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tuple[
                 layers = _get(entry, "train", "layers")
                 known = isinstance(layer, int) and isinstance(layers, int) and _get(entry, "family") == family
                 if known and layer >= layers:
-                    text = f"{layer} is not allowed: model {model!r} has layers 0 to {layers - 1}"
+                    text = f"{_show(layer)} is not allowed: model {model!r} has layers 0 to {_show(layers - 1)}"
                     mistakes.append((("editing", "editors", name, "families", family, "layer"), text))
     return mistakes

@@ -6,20 +6,35 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from kn_thesis.configuration.types import Count, Family, HubId, Name, OpenShare, Revision, Share, Strict
+from kn_thesis.configuration.types import (
+    MOST,
+    PLACE,
+    Count,
+    Family,
+    HubId,
+    Name,
+    Number,
+    OpenShare,
+    Revision,
+    Share,
+    Strict,
+    Text,
+    Whole,
+)
 
-Layer = Annotated[int, Field(ge=0)]
-Rate = Annotated[float, Field(gt=0, le=10)]
-Factor = Annotated[float, Field(ge=0)]
+Layer = Annotated[Whole, Field(ge=0, lt=1000)]
+Rate = Annotated[Number, Field(gt=0, le=10)]
+Factor = Annotated[Number, Field(ge=0, le=1e6)]
+Line = Annotated[Text, Field(pattern=PLACE, max_length=200)]
 
 
 class Dataset(Strict):
     """A data set that the `datasets` package loads, whose texts covariances are collected over."""
 
     id: HubId = Field(description="on the Hugging Face hub")
-    config: str | None = Field(None, description="the data set's configuration")
-    split: str = Field("train")
-    column: str = Field("text", description="that holds the texts")
+    config: Line | None = Field(None, description="the data set's configuration")
+    split: Line = Field("train")
+    column: Line = Field("text", description="that holds the texts")
     revision: Revision | None = Field(None, description="commit, tag or branch; null: the newest")
 
 
@@ -80,7 +95,7 @@ class FineTuningSettings(Strict):
     layer: Layer = Field(17, description="whose value matrix is trained, from 0")
     steps: Count = Field(25, description="of the optimiser")
     learning_rate: Rate = Field(5e-4, description="Adam's")
-    norm: Annotated[float, Field(gt=0)] = Field(5e-4, description="largest change of an entry of the matrix")
+    norm: Annotated[Number, Field(gt=0, le=1e6)] = Field(5e-4, description="largest change of an entry of the matrix")
     stop: Factor = Field(0.01, description="loss (nats) at which the optimiser stops")
 
 
@@ -107,14 +122,16 @@ class Continuations(Strict):
     tokens: Count = Field(20, description="most tokens that are written")
     samples: Count = Field(5, description="drawn per edit, for the entropy")
     top: Count = Field(5, description="most probable tokens that a sample draws from")
-    shown: int = Field(3, ge=0, description="edits per model, editor and task whose completions the report shows")
+    shown: Whole = Field(
+        3, ge=0, le=MOST, description="edits per model, editor and task whose completions the report shows"
+    )
 
 
 class Sweep(Strict):
     """ROME at every layer, to be set against causal tracing."""
 
     editor: Name = Field("rome", description="of the editors")
-    tasks: list[str] = Field(default_factory=list, description="of the edited relations; []: no sweep")
+    tasks: list[Text] = Field(default_factory=list, description="of the edited relations; []: no sweep")
     requests: Count = Field(24, description="most per task and layer")
     every: Count = Field(1, description="of the layers")
 
@@ -122,13 +139,13 @@ class Sweep(Strict):
 class Editing(Strict):
     """What models are told to answer instead, and what else changes with it."""
 
-    tasks: list[str] = Field(default_factory=list, description="of the study's tasks; []: no edits")
+    tasks: list[Text] = Field(default_factory=list, description="of the study's tasks; []: no edits")
     requests: Count | None = Field(None, description="most per task, of what the model knows; null: all")
     editors: dict[Name, Editor] = Field(default_factory=dict, description="method, or method-variant: settings")
     questions: Questions = Field(default_factory=Questions)
     continuations: Continuations = Field(default_factory=Continuations)
     sweep: Sweep = Field(default_factory=Sweep)
-    batch_tokens: int = Field(4096, ge=64, description="rows x tokens that are in memory at once")
+    batch_tokens: Whole = Field(4096, ge=64, le=MOST, description="rows x tokens that are in memory at once")
     level: OpenShare = Field(0.05, description="of significance")
 
     @model_validator(mode="after")

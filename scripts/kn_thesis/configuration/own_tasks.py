@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from kn_thesis.configuration.types import Strict
+from kn_thesis.configuration.types import Place, Strict, Text
 
-File = Annotated[str, Field(min_length=1)]
-TaskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]  # a file's name ends at its first dot
+File = Annotated[Place, Field(pattern=r"^[^{}\x00-\x1f\x7f]+$")]  # Snakemake reads {…} as a wildcard
+TASK = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # a file's name ends at its first dot
+TaskName = Annotated[Text, Field(pattern=TASK, max_length=100)]
 
 
 class OwnParadigm(Strict):
@@ -28,8 +29,8 @@ class OwnRelation(Strict):
 
     patterns: File = Field(description="JSON lines in ParaRel's format; a path from the repository's root, or absolute")
     facts: File = Field(description="JSON lines in ParaRel's format (sub_label, obj_label, uuid); a path as above")
-    inverse: str = Field("", description="relation that asks the same from the object's side, and names this one, too")
-    synonym: str = Field("", description="relation that asks the same in other terms (resources/synonyms.csv)")
+    inverse: Text = Field("", description="relation that asks the same from the object's side, and names this one, too")
+    synonym: Text = Field("", description="relation that asks the same in other terms (resources/synonyms.csv)")
 
 
 class OwnTasks(Strict):

@@ -11,7 +11,23 @@ from pydantic import Field, model_validator
 
 from kn_thesis.configuration.editing import Editing
 from kn_thesis.configuration.own_tasks import OwnTasks
-from kn_thesis.configuration.types import Count, Family, HubId, Name, OpenShare, Revision, Share, Strict, Word
+from kn_thesis.configuration.types import (
+    MOST,
+    Count,
+    Family,
+    HubId,
+    Name,
+    Number,
+    OpenShare,
+    Place,
+    Revision,
+    Seed,
+    Share,
+    Strict,
+    Text,
+    Whole,
+    Word,
+)
 
 # The published words (resources/published.yaml), by what they carry.
 WORDS = {
@@ -36,8 +52,8 @@ class WorldVariant(Strict):
 class World(Strict):
     """The miniature's text."""
 
-    seed: int = Field(1, ge=0, description="seed of the text")
-    sentences: int = Field(60_000, ge=1_000, description="sentences of training text")
+    seed: Seed = Field(1, description="seed of the text")
+    sentences: Whole = Field(60_000, ge=1_000, le=MOST, description="sentences of training text")
     fact_share: OpenShare = Field(0.6, description="share of the sentences that state facts")
     variants: dict[Name, WorldVariant] = Field(
         default_factory=lambda: {"baseline": WorldVariant()}, min_length=1, description="name: variant"
@@ -48,11 +64,11 @@ class Fetched(Strict):
     """BLiMP and ParaRel as trained models see them; a hub model reads all pairs and facts."""
 
     held_out: Share = Field(0.0, description="share of each paradigm's pairs kept out of the training text")
-    held_out_patterns: int = Field(0, ge=0, description="paraphrases of each relation kept out of it")
+    held_out_patterns: Whole = Field(0, ge=0, le=MOST, description="paraphrases of each relation kept out of it")
     facts: Count | None = Field(None, description="most facts per relation; null: all")
     repeats: Count = Field(1, description="times each verbalised fact is stated in the text")
-    paradigms: list[str] = Field(default_factory=list, description="paradigms whose sentences are trained on")
-    relations: list[str] = Field(default_factory=list, description="relations whose facts are trained on")
+    paradigms: list[Text] = Field(default_factory=list, description="paradigms whose sentences are trained on")
+    relations: list[Text] = Field(default_factory=list, description="relations whose facts are trained on")
 
 
 class Corpora(Strict):
@@ -61,19 +77,19 @@ class Corpora(Strict):
     source: Literal["world", "fetched"] = Field("world", description="the miniature world, or BLiMP and ParaRel")
     world: World = Field(default_factory=World)
     fetched: Fetched = Field(default_factory=Fetched)
-    mirror: str | None = Field(
+    mirror: Place | None = Field(
         None, description="folder or http(s) root that replaces the public ones; KN_MIRROR goes before it"
     )
-    retries: int = Field(5, ge=0, le=100, description="tries after the first for each file")
-    timeout: float = Field(30, gt=0, description="seconds without an answer before a try is given up")
+    retries: Whole = Field(5, ge=0, le=100, description="tries after the first for each file")
+    timeout: Number = Field(30, gt=0, le=86_400, description="seconds without an answer before a try is given up")
 
 
 class Tasks(Strict):
     """Which paradigms and relations, and how many of their prompts."""
 
     own: OwnTasks = Field(default_factory=OwnTasks, description="paradigms and relations of one's own, by name")
-    paradigms: list[str] = Field(default_factory=list, description="BLiMP's names, and one's own")
-    relations: list[str] = Field(default_factory=list, description="ParaRel's names, and one's own")
+    paradigms: list[Text] = Field(default_factory=list, description="BLiMP's names, and one's own")
+    relations: list[Text] = Field(default_factory=list, description="ParaRel's names, and one's own")
     evaluated: Count = Field(400, description="most prompts per task on which models are scored")
     attributed: Count = Field(60, description="most prompts per task whose neurons are localized")
     max_target_tokens: Count = Field(3, description="longer targets are left out and counted")
@@ -89,16 +105,16 @@ class Tasks(Strict):
 class Train(Strict):
     """A model trained inside the workflow."""
 
-    layers: Count = Field(4, description="transformer layers")
-    width: Count = Field(128, description="width of the hidden states")
-    heads: Count = Field(4, description="attention heads; divides width")
-    intermediate: Count = Field(512, description="MLP neurons per layer")
-    vocabulary: int = Field(3000, ge=300, description="tokens in the vocabulary")
+    layers: Count = Field(4, le=1000, description="transformer layers")
+    width: Count = Field(128, le=100_000, description="width of the hidden states")
+    heads: Count = Field(4, le=100_000, description="attention heads; divides width")
+    intermediate: Count = Field(512, le=1_000_000, description="MLP neurons per layer")
+    vocabulary: Whole = Field(3000, ge=300, le=10_000_000, description="tokens in the vocabulary")
     steps: Count = Field(4500, description="optimiser steps")
-    batch: Count = Field(32, description="sentences per step")
-    learning_rate: float = Field(2e-3, gt=0, lt=1, description="peak of the one-cycle schedule")
+    batch: Count = Field(32, le=1_000_000, description="sentences per step")
+    learning_rate: Number = Field(2e-3, gt=0, lt=1, description="peak of the one-cycle schedule")
     mask_rate: OpenShare = Field(0.2, description="share of words masked (masked families only)")
-    seed: int = Field(1, ge=0, description="seed of weights, batches and masks")
+    seed: Seed = Field(1, description="seed of weights, batches and masks")
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Train:
@@ -129,11 +145,11 @@ class Model(Strict):
     family: Family
     train: Train | None = None
     hub: Hub | None = None
-    path: str | None = Field(None, min_length=1, description="folder in the hub's format")
+    path: Place | None = Field(None, description="folder in the hub's format")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="weights in memory")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU when there is one")
     world: Name = Field("baseline", description="variant of the world it is trained on and asked about")
-    tasks: list[str] | None = Field(None, min_length=1, description="of the study's tasks, only these; null: all")
+    tasks: list[Text] | None = Field(None, min_length=1, description="of the study's tasks, only these; null: all")
     must_learn: Learned | None = Field(None, description="accuracies without which the run stops; null: no demand")
 
     @model_validator(mode="after")
@@ -147,8 +163,8 @@ class Attribution(Strict):
     """Integrated gradients over MLP neurons (DESIGN.md §4)."""
 
     quadrature: Literal["gauss-legendre", "riemann"] = "gauss-legendre"
-    nodes: int = Field(5, ge=1, le=10_000, description="points at which the gradient is taken")
-    batch_tokens: int = Field(4096, ge=64, description="rows x tokens that are in memory at once")
+    nodes: Whole = Field(5, ge=1, le=10_000, description="points at which the gradient is taken")
+    batch_tokens: Whole = Field(4096, ge=64, le=MOST, description="rows x tokens that are in memory at once")
 
 
 class Adaptive(Strict):
@@ -170,9 +186,9 @@ class Adaptive(Strict):
 class Bootstrap(Strict):
     """Bootstrap intervals over groups of prompts."""
 
-    resamples: int = Field(1000, ge=100, le=1_000_000)
+    resamples: Whole = Field(1000, ge=100, le=1_000_000)
     confidence: OpenShare = 0.95
-    seed: int = Field(1, ge=0)
+    seed: Seed = Field(1)
 
 
 class Selection(Strict):
@@ -206,7 +222,7 @@ class Words(Strict):
 class RandomSets(Strict):
     """Sets of random neurons that every effect is compared with."""
 
-    sets: int = Field(20, ge=20, le=10_000, description="per suppressed set; at least 20, for a p of 0.05")
+    sets: Whole = Field(20, ge=20, le=10_000, description="per suppressed set; at least 20, for a p of 0.05")
     prompts: Count = Field(60, description="most prompts per task that they are tried on")
     nearest: Count = Field(20, description="neurons of like mean activation that each is drawn from")
 
@@ -246,10 +262,10 @@ class Window(Strict):
 class Tracing(Strict):
     """Causal tracing: which states are restored in which prompts, and what counts as a site."""
 
-    tasks: list[str] | None = Field(None, description="of the study's tasks, only these; null: all; []: none")
-    shown: list[str] = Field(default_factory=list, description="tasks of which one prompt is drawn")
+    tasks: list[Text] | None = Field(None, description="of the study's tasks, only these; null: all; []: none")
+    shown: list[Text] = Field(default_factory=list, description="tasks of which one prompt is drawn")
     prompts: Count = Field(100, description="most prompts per task, of those that the model gets right")
-    noise: float = Field(3.0, gt=0, description="standard deviations of the word embeddings")
+    noise: Number = Field(3.0, gt=0, le=1000, description="standard deviations of the word embeddings")
     draws: Count = Field(10, description="of the noise per prompt")
     window: Window = Field(default_factory=Window)
     kinds: list[Literal["hidden", "mlp", "attention", "severed_mlp", "severed_attention"]] = Field(
@@ -257,7 +273,7 @@ class Tracing(Strict):
         min_length=1,
         description="what is restored: hidden states, what MLPs or attention add, hidden states with one of them held",
     )
-    batch_tokens: int = Field(4096, ge=64, description="rows x tokens that are in memory at once")
+    batch_tokens: Whole = Field(4096, ge=64, le=MOST, description="rows x tokens that are in memory at once")
     boundary: OpenShare = Field(0.5, description="of the depth: the early site lies below it, the late one above")
     level: OpenShare = Field(0.05, description="of significance")
 
@@ -281,7 +297,7 @@ class Study(Strict):
     """A whole study."""
 
     study: Name = Field(description="name shown in the report")
-    seed: int = Field(1, ge=0, description="seed of every sample of prompts")
+    seed: Seed = Field(1, description="seed of every sample of prompts")
     corpora: Corpora = Field(default_factory=Corpora)
     tasks: Tasks
     models: dict[Name, Model] = Field(min_length=1, description="name: model")

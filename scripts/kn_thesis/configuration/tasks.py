@@ -5,14 +5,18 @@ It is resources/tasks.yaml and the user's own tasks.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from kn_thesis.configuration.types import MASKED_FAMILIES
+from kn_thesis.corpora.resources import check_keys
 from kn_thesis.errors import UserError
 
 OBJECTIVES = ("masked", "causal")
+CORPORA = ("world", "fetched")
+TASKS_FILE = "resources/tasks.yaml"
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,10 @@ class TaskTable:
 def task_table(content: Mapping[str, Any]) -> TaskTable:
     """The table from the content of resources/tasks.yaml.
 
-    Raises UserError for an inverse or a synonym that is no relation, and for an inverse that does not name it back.
+    Raises UserError for an entry that is not as the others are, for an inverse or a synonym that is no relation, and
+    for an inverse that does not name it back.
     """
+    _check_entries(content)
     paradigms = {
         name: Task(name, "paradigm", entry["phenomenon"], tuple(entry["corpora"]), tuple(entry["takes"]))
         for name, entry in content["paradigms"].items()
@@ -104,10 +110,34 @@ def with_own(tasks: TaskTable, own: Mapping[str, Any]) -> TaskTable:
     return TaskTable({**tasks.paradigms, **paradigms}, everything)
 
 
+def _check_entries(content: Any) -> None:
+    check_keys(content, ("paradigms", "relations"), TASKS_FILE)
+    for kind in ("paradigms", "relations"):
+        if not isinstance(content[kind], Mapping) or not content[kind]:
+            raise UserError(f"{TASKS_FILE}: {kind}: must be a mapping of names to entries")
+        for name, entry in content[kind].items():
+            where = f"{TASKS_FILE}: {kind}.{str(name)[:100]}"
+            if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+                raise UserError(f"{where}: {str(name)[:100]!r} is no name of a task: letters, digits, '_' and '-' are")
+            words = ("field", "phenomenon") if kind == "paradigms" else ("label",)
+            lists = {"corpora": CORPORA} | ({"takes": OBJECTIVES} if kind == "paradigms" else {})
+            links = () if kind == "paradigms" else ("inverse", "synonym")
+            check_keys(entry, (*words, *lists), where, links)
+            for key in (*words, *(link for link in links if link in entry)):
+                if not isinstance(entry[key], str) or not entry[key].strip():
+                    raise UserError(f"{where}.{key}: must be text, not {str(entry[key])[:60]!r}")
+            for key, allowed in lists.items():
+                given = entry[key]
+                if not isinstance(given, list) or any(item not in allowed or given.count(item) > 1 for item in given):
+                    raise UserError(f"{where}.{key}: must be a list of some of {', '.join(allowed)}, each once")
+            if not entry["corpora"]:
+                raise UserError(f"{where}.corpora: no corpus has it: name one of {', '.join(CORPORA)}")
+
+
 def _check_links(relations: Mapping[str, Task]) -> None:
     for name, task in relations.items():
         for link, other in (("inverse", task.inverse), ("synonym", task.synonym)):
-            file = "tasks.own" if task.files else "resources/tasks.yaml"
+            file = "tasks.own" if task.files else TASKS_FILE
             where = f"{file}: relations.{name}.{link}"
             if other and other not in relations:
                 raise UserError(f"{where}: {other!r} is no relation: name one that is, or take it away")

@@ -10,6 +10,15 @@ from kn_thesis.corpora.rows import read_rows
 from kn_thesis.errors import UserError
 
 REQUIRED = {"sentence_good": str, "sentence_bad": str, "one_prefix_method": bool}
+OPTIONAL = {
+    "pairID": str | int,
+    "linguistics_term": str,
+    "target_number": str,
+    "noun": str,
+    "cue": str,
+    "distractor": str,
+}
+NUMBERS = ("singular", "plural", "")
 
 
 @dataclass(frozen=True)
@@ -47,10 +56,13 @@ class Difference:
 
 
 def load_pairs(path: str | Path) -> list[Pair]:
-    """The pairs of one paradigm, in the file's order; UserError when the file is broken or a pairID comes twice."""
+    """The pairs of one paradigm, in the file's order.
+
+    Raises UserError when the file is broken, a pairID comes twice, or a number or cue is none.
+    """
     pairs = [
         Pair(
-            id=str(row.get("pairID") or number),
+            id=str(number if row.get("pairID") in (None, "") else row["pairID"]),
             good=" ".join(row["sentence_good"].split()),
             bad=" ".join(row["sentence_bad"].split()),
             term=str(row.get("linguistics_term") or ""),
@@ -58,13 +70,22 @@ def load_pairs(path: str | Path) -> list[Pair]:
             number=str(row.get("target_number") or ""),
             **{key: str(row.get(key) or "") for key in ("noun", "cue", "distractor")},
         )
-        for number, row in enumerate(read_rows(path, REQUIRED))
+        for number, row in enumerate(read_rows(path, REQUIRED, OPTIONAL))
     ]
     seen: set[str] = set()
     for line, pair in enumerate(pairs, 1):
         if pair.id in seen:
             raise UserError(f"{path}, line {line}: pairID {pair.id} comes twice: give each pair its own")
         seen.add(pair.id)
+        if pair.number not in NUMBERS:
+            raise UserError(
+                f"{path}, pair {pair.id}: target_number {pair.number!r} is not allowed; it is singular or plural"
+            )
+        for part, words in (("cue", pair.cue), ("distractor", pair.distractor)):
+            if words.lower() not in pair.good.lower():
+                raise UserError(
+                    f"{path}, pair {pair.id}: the {part} {words!r} does not stand in sentence_good: correct one of them"
+                )
     return pairs
 
 

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from kn_thesis.corpora.lexicon import SINGULAR, VOWELS
-from kn_thesis.corpora.resources import check_keys, number_between, read_table, read_yaml
+from kn_thesis.corpora.resources import check_keys, entries_of, number_between, read_table, read_yaml, text_of, texts_of
 from kn_thesis.corpora.sentences import Token
 from kn_thesis.errors import UserError
 
@@ -83,17 +83,23 @@ def load_facts(folder: Path) -> World:
     path = folder / "relations.yaml"
     content = read_yaml(path, ("relations", "background"))
     tables = {name: read_table(folder / name, columns) for name, columns in COLUMNS.items()}
-    relations = tuple(_relation(name, entry, tables, path) for name, entry in content["relations"].items())
+    relations = tuple(
+        _relation(name, entry, tables, path)
+        for name, entry in entries_of(content["relations"], f"{path}, relations").items()
+    )
     names = {relation.name for relation in relations}
     for relation in relations:
         if relation.inverse_of and relation.inverse_of not in names:
             raise UserError(f"{path}, {relation.name}.inverse_of: {relation.inverse_of!r} is no relation of this file")
     background = []
+    if not isinstance(content["background"], list):
+        raise UserError(f"{path}, background: must be a list of entries")
     for entry in content["background"]:
         check_keys(entry, ("table", "pattern"), f"{path}, background")
+        pattern = text_of(entry["pattern"], f"{path}, background, pattern")
         for row in _table(tables, entry["table"], f"{path}, background"):
             background.append(
-                re.sub(r"\[(\w+)\]", lambda slot, row=row: _cell(row, slot[1], f"{path}, background"), entry["pattern"])
+                re.sub(r"\[(\w+)\]", lambda slot, row=row: _cell(row, slot[1], f"{path}, background"), pattern)
             )
     return World(relations, tuple(dict.fromkeys(background)))
 
@@ -145,7 +151,7 @@ def _relation(name: str, entry: Any, tables: Mapping[str, list[dict[str, str]]],
     where = f"{path}, {name}"
     check_keys(entry, ("label", "facts", "trained", "held_out"), where, ("inverse_of", "times"))
     for split in (TRAINED, HELD_OUT):
-        for pattern in entry[split]:
+        for pattern in texts_of(entry[split], f"{where}.{split}"):
             if pattern.count("[X]") != 1 or pattern.count("[Y]") != 1 or not pattern.endswith(" ."):
                 raise UserError(f"{where}.{split}: {pattern!r} must have [X] once, [Y] once, and end with ' .'")
     shared = set(map(_plain, entry[TRAINED])) & set(map(_plain, entry[HELD_OUT]))
@@ -158,8 +164,8 @@ def _relation(name: str, entry: Any, tables: Mapping[str, list[dict[str, str]]],
             raise UserError(f"{where}: 'a [Y]' does not fit the object {vowel[0]!r}; reword the pattern or the object")
     return Relation(
         name=name,
-        label=entry["label"],
-        inverse_of=entry.get("inverse_of", ""),
+        label=text_of(entry["label"], f"{where}.label"),
+        inverse_of=text_of(entry["inverse_of"], f"{where}.inverse_of") if "inverse_of" in entry else "",
         times=int(number_between(entry.get("times", 1), 1, 100, f"{where}.times")),
         facts=facts,
         trained=tuple(entry[TRAINED]),
@@ -170,11 +176,17 @@ def _relation(name: str, entry: Any, tables: Mapping[str, list[dict[str, str]]],
 def _facts(entry: Any, tables: Mapping[str, list[dict[str, str]]], where: str) -> Iterator[Fact]:
     check_keys(entry, ("table", "subject", "object"), f"{where}.facts", ("through", "concept"))
     further: dict[str, dict[str, str]] = {}
+    subjects = texts_of(entry["subject"], f"{where}.facts.subject")
+    for key in ("table", "object", *(["concept"] if "concept" in entry else [])):
+        text_of(entry[key], f"{where}.facts.{key}")
     if "through" in entry:
-        column, table = entry["through"]
+        through = texts_of(entry["through"], f"{where}.facts.through")
+        if len(through) != 2:
+            raise UserError(f"{where}.facts.through: must be a column and a table")
+        column, table = through
         further = {row[column]: row for row in _table(tables, table, f"{where}.facts.through")}
     for row in _table(tables, entry["table"], f"{where}.facts"):
-        subject = " ".join(_cell(row, column, f"{where}.facts.subject") for column in entry["subject"])
+        subject = " ".join(_cell(row, column, f"{where}.facts.subject") for column in subjects)
         if further and row[column] not in further:
             raise UserError(
                 f"{where}.facts: {row[column]!r} ({subject}, {entry['table']}) has no row in {table}; add it"
@@ -185,7 +197,7 @@ def _facts(entry: Any, tables: Mapping[str, list[dict[str, str]]], where: str) -
 
 
 def _table(tables: Mapping[str, list[dict[str, str]]], name: str, where: str) -> list[dict[str, str]]:
-    if name not in tables:
+    if text_of(name, where) not in tables:
         raise UserError(f"{where}: {name!r} is no table of facts; allowed: {', '.join(tables)}")
     return tables[name]
 

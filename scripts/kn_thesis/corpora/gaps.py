@@ -7,18 +7,20 @@ Needs `tokenizers` alone.
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kn_thesis.errors import UserError
+from kn_thesis.given import given_text, strict_json
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
 GAP = "___"
+AGAIN = "take it from its source again"
 MASKED = ("bert", "roberta", "distilbert", "electra", "albert", "deberta", "deberta-v2", "xlm-roberta", "modernbert")
 MASK_TOKENS = ("[MASK]", "<mask>")
 
@@ -81,8 +83,6 @@ class GapTokenizer:
 
         Raises UserError when one is missing or cannot be read, or when a masked model has no mask token.
         """
-        from tokenizers import Tokenizer
-
         folder = Path(folder)
         config, model = _json(folder / "config.json"), _json(folder / "model.json")
         settings = _json(folder / "tokenizer_config.json")
@@ -92,15 +92,13 @@ class GapTokenizer:
         path = folder / "tokenizer.json"
         if not path.is_file():
             raise UserError(f"{path}: there is no such file: a fast tokenizer's tokenizer.json is needed")
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises nothing narrower
-            raise UserError(
-                f"{path}: no tokenizer can be read from it ({error}): take it from its source again"
-            ) from None
+        tokenizer = read_tokenizer(path)
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        limits = [settings.get("model_max_length"), config.get("max_position_embeddings"), config.get("n_positions")]
+        longest = settings.get("model_max_length")
+        if longest is not None and (isinstance(longest, bool) or not isinstance(longest, int | float) or longest < 1):
+            raise UserError(f"{folder / 'tokenizer_config.json'}: model_max_length is a number of tokens, 1 or more")
+        limits = [longest, config.get("max_position_embeddings"), config.get("n_positions")]
         # Tokenizers without a limit say 10³⁰.
         known = [int(limit) for limit in limits if isinstance(limit, int | float) and 0 < limit < 10**9]
         objective = "masked" if family in MASKED else "causal"
@@ -197,6 +195,23 @@ class GapTokenizer:
             raise CannotExpress("space is a token of its own")
 
 
+def read_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer in a tokenizer.json; UserError when there is none in it, or it has no token for unknown words."""
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except BaseException as error:  # the library raises nothing narrower, and Rust's panics are no `Exception`
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: no tokenizer can be read from it ({reason}): {AGAIN}") from None
+    unknown = getattr(tokenizer.model, "unk_token", None)
+    if unknown is not None and tokenizer.token_to_id(unknown) is None:
+        raise UserError(f"{path}: its vocabulary lacks its own token for unknown words, {unknown[:60]!r}: {AGAIN}")
+    return tokenizer
+
+
 def _span(offsets: list[tuple[int, int]], special: list[int], start: int, end: int, text: str) -> tuple[int, int]:
     """First and one past the last token of text[start:end]; raises CannotExpress where a token crosses its borders."""
     inside = [
@@ -233,17 +248,19 @@ def _squeeze(text: str) -> str:
 
 def _json(path: Path) -> dict[str, Any]:
     """A JSON file's content; nothing when there is no such file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return {}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not JSON ({error}): take it from its source again") from None
-    return content if isinstance(content, dict) else {}
+    try:
+        content = strict_json(given_text(path, AGAIN))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({str(error)[:200]}): {AGAIN}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a JSON object: {AGAIN}")
+    return content
 
 
 def _mask_id(tokenizer: Tokenizer, settings: dict[str, Any]) -> int | None:
     named = settings.get("mask_token")
     named = named.get("content") if isinstance(named, dict) else named
-    ids = (tokenizer.token_to_id(token) for token in (named, *MASK_TOKENS) if token)
+    ids = (tokenizer.token_to_id(token) for token in (named, *MASK_TOKENS) if token and isinstance(token, str))
     return next((i for i in ids if i is not None), None)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kn_thesis.corpora.lexicon import PLURAL, SINGULAR, VOWELS, Determiner, Lexicon, Noun, Verb, load_lexicon
-from kn_thesis.corpora.resources import check_keys, number_between, one_of, read_yaml
+from kn_thesis.corpora.resources import check_keys, entries_of, number_between, one_of, read_yaml, text_of, texts_of
 from kn_thesis.errors import UserError
 
 SLOTS = [
@@ -157,19 +157,32 @@ def load_grammar(folder: Path) -> Grammar:
     check_keys(content["auxiliaries"], AUXILIARIES, f"{path}, auxiliaries")
     check_keys(content["reflexives"], ("female", "male", "plural"), f"{path}, reflexives")
     check_keys(content["articles"], ("a_before", "an_before"), f"{path}, articles")
+    for key in ("frames", "demonstratives"):
+        if not isinstance(content[key], list) or not content[key]:
+            raise UserError(f"{path}, {key}: must be a list of entries")
+    texts_of(content["evaluated_verbs"], f"{path}, evaluated_verbs")
+    for name, entry in content["auxiliaries"].items():
+        check_keys(entry, Auxiliary.__dataclass_fields__, f"{path}, auxiliaries.{name}")
+        for key, word in entry.items():
+            text_of(word, f"{path}, auxiliaries.{name}.{key}")
+    for name, word in content["reflexives"].items():
+        text_of(word, f"{path}, reflexives.{name}")
     grammar = Grammar(
         lexicon=lexicon,
         frames=tuple(_frame(entry, path) for entry in content["frames"]),
         phrases=NounPhrases(**shares),
-        a_before=frozenset(content["articles"]["a_before"]),
-        an_before=frozenset(content["articles"]["an_before"]),
+        a_before=frozenset(texts_of(content["articles"]["a_before"], f"{path}, articles.a_before")),
+        an_before=frozenset(texts_of(content["articles"]["an_before"], f"{path}, articles.an_before")),
         auxiliaries={name: Auxiliary(**entry) for name, entry in content["auxiliaries"].items()},
         reflexives=content["reflexives"],
         held_out={
             kind: number_between(content["held_out"][kind], 0, 0.9, f"{path}, held_out.{kind}") for kind in kinds
         },
         demonstratives=tuple(_demonstratives(pair, lexicon, path) for pair in content["demonstratives"]),
-        paradigms=tuple(_paradigm(name, entry, lexicon, path) for name, entry in content["paradigms"].items()),
+        paradigms=tuple(
+            _paradigm(name, entry, lexicon, path)
+            for name, entry in entries_of(content["paradigms"], f"{path}, paradigms").items()
+        ),
     )
     for number in (SINGULAR, PLURAL):
         if not any(d.number == number and not grammar.demonstrative(d.word) for d in lexicon.determiners):
@@ -190,7 +203,8 @@ def reflexive_of(noun: Noun, number: str) -> str:
 def _frame(entry: Any, path: Path) -> Frame:
     check_keys(entry, ("name", "share", "frame"), f"{path}, frames")
     where = f"{path}, frame {entry['name']!r}"
-    parts = tuple(str(entry["frame"]).rstrip(".").split())
+    text_of(entry["name"], f"{path}, frames, name")
+    parts = tuple(text_of(entry["frame"], f"{where}, frame").rstrip(".").split())
     for slot in re.findall(r"\{(.*?)\}", entry["frame"]):
         one_of(slot, SLOTS, f"{where}, slot")
     frame = Frame(entry["name"], number_between(entry["share"], 0, 1e6, f"{where}, share"), parts)
@@ -214,7 +228,9 @@ def _paradigm(name: str, entry: Any, lexicon: Lexicon, path: Path) -> Paradigm:
     differs = one_of(entry.get("differs", "verb"), allowed, f"{where}, differs")
     inflection = one_of(entry.get("inflection", ""), ("regular", "irregular", ""), f"{where}, inflection")
     known = {*AUXILIARIES, *(verb.plural_present for verb in lexicon.verbs)}
-    for verb in entry.get("verbs", []):
+    if not isinstance(entry.get("adjective", False), bool):
+        raise UserError(f"{where}, adjective: must be true or false")
+    for verb in texts_of(entry.get("verbs", []), f"{where}, verbs"):
         one_of(verb, sorted(known), f"{where}, verbs")
     return Paradigm(
         name, construction, differs, inflection, bool(entry.get("adjective")), tuple(entry.get("verbs", []))

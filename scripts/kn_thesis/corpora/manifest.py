@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kn_thesis.errors import UserError
+from kn_thesis.given_yaml import given_yaml
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,7 @@ class PinnedFile:
 
 def pinned_file(manifest: str | Path, corpus: str, path: str) -> PinnedFile:
     """The entry of one file; UserError when the manifest cannot be read or has no such file."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(Path(manifest).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{manifest}: cannot be read ({reason}): restore it from the repository") from None
+    content = given_yaml(manifest, "restore it from the repository")
     try:
         section = content[corpus]
         entry = section["files"][path]

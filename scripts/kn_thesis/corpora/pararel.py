@@ -11,6 +11,7 @@ from kn_thesis.corpora.rows import read_rows
 from kn_thesis.errors import UserError
 
 SUBJECT, OBJECT = "[X]", "[Y]"
+SPLITS = ("trained", "held_out", "")
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,24 @@ class Fact:
 
 
 def load_patterns(path: str | Path) -> list[Pattern]:
-    """The patterns of a relation with their spacing made regular, in the file's order; UserError for a broken file."""
-    return [Pattern(tidy(row["pattern"]), str(row.get("split") or "")) for row in read_rows(path, {"pattern": str})]
+    """The patterns of a relation with their spacing made regular, in the file's order.
+
+    Raises UserError for a broken file, a pattern without subject or with more or less than one object, and an unknown
+    split.
+    """
+    rows = read_rows(path, {"pattern": str}, {"split": str})
+    patterns = [Pattern(tidy(row["pattern"]), row.get("split") or "") for row in rows]
+    for pattern in patterns:
+        if not pattern.whole:
+            raise UserError(f"{path}: the pattern {pattern.text[:100]!r} needs [X] and, once, [Y]: correct it")
+        if pattern.split not in SPLITS:
+            raise UserError(f"{path}: the split {pattern.split[:60]!r} is not allowed; it is trained or held_out")
+    return patterns
 
 
 def load_facts(path: str | Path) -> list[Fact]:
     """The facts of a relation, in the file's order; UserError when the file is broken or a uuid comes twice."""
-    rows = read_rows(path, {"sub_label": str, "obj_label": str, "uuid": str})
+    rows = read_rows(path, {"sub_label": str, "obj_label": str, "uuid": str}, {"concept": str})
     facts = [Fact(" ".join(row["sub_label"].split()), " ".join(row["obj_label"].split()), row["uuid"]) for row in rows]
     seen: set[str] = set()
     for line, fact in enumerate(facts, 1):

@@ -207,6 +207,8 @@ def _unusable_patterns(patterns: Sequence[Pattern], objective: str) -> list[str]
 def _pair_prompt(pair: Pair, task: str, split: str, tokenizer: GapTokenizer, settings: Settings) -> Prompt:
     causal = tokenizer.objective == "causal"
     change = difference(pair.good, pair.bad)
+    if pair.good == pair.bad:
+        raise CannotExpress("sentences are the same")
     if change is None:
         raise CannotExpress("sentences differ in more than one word")
     if causal and not pair.one_prefix:

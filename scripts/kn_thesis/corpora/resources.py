@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from kn_thesis.errors import UserError
+from kn_thesis.given import given_text
+from kn_thesis.given_yaml import given_yaml
 
 
 def read_table(path: Path, columns: Sequence[str], key: Sequence[str] = ()) -> list[dict[str, str]]:
@@ -18,13 +19,11 @@ def read_table(path: Path, columns: Sequence[str], key: Sequence[str] = ()) -> l
     `columns` are the file's columns, all of them; `key` names columns that no two rows may share.
     Raises `UserError` naming file, line and remedy.
     """
+    text = given_text(path, f"put it back (columns {', '.join(columns)})")
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            lines = list(csv.reader(file))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; the world needs it (columns {', '.join(columns)})") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 (byte {error.start}); save the file as UTF-8") from None
+        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        raise UserError(f"{path}: not CSV ({error}): correct it") from None
     if not lines or lines[0] != list(columns):
         found = ", ".join(lines[0]) if lines else "nothing"
         raise UserError(f"{path}: columns must be {', '.join(columns)}; found {found}")
@@ -48,15 +47,7 @@ def read_table(path: Path, columns: Sequence[str], key: Sequence[str] = ()) -> l
 
 def read_yaml(path: Path, keys: Iterable[str]) -> dict[str, Any]:
     """Content of a YAML file whose top level has exactly `keys`; raises `UserError`."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 # nosec B506 # both are safe
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; the world needs it") from None
-    except yaml.YAMLError as error:
-        place = getattr(error, "problem_mark", None)
-        line = f", line {place.line + 1}" if place else ""
-        raise UserError(f"{path}{line}: not YAML: {getattr(error, 'problem', error)}") from None
+    content = given_yaml(path, "put it back")
     check_keys(content, keys, f"{path}")
     return content
 
@@ -71,7 +62,35 @@ def check_keys(entry: Any, required: Iterable[str], where: str, optional: Iterab
         raise UserError(f"{where}: {missing[0]!r} is missing; needed: {', '.join(required)}")
     unknown = [key for key in entry if key not in required and key not in optional]
     if unknown:
-        raise UserError(f"{where}: unknown key {unknown[0]!r}; allowed: {', '.join([*required, *optional])}")
+        raise UserError(f"{where}: unknown key {_few(unknown[0])}; allowed: {', '.join([*required, *optional])}")
+
+
+def text_of(value: Any, where: str) -> str:
+    """`value`, if it is text that says something; else raise `UserError`."""
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(f"{where}: {_few(value)} is not allowed; it must be text")
+    return value
+
+
+def texts_of(value: Any, where: str) -> list[str]:
+    """`value`, if it is a list of texts; else raise `UserError`."""
+    if not isinstance(value, list):
+        raise UserError(f"{where}: {_few(value)} is not allowed; it must be a list")
+    return [text_of(item, where) for item in value]
+
+
+def entries_of(value: Any, where: str) -> Mapping[str, Any]:
+    """`value`, if it maps names to something; else raise `UserError`."""
+    if not isinstance(value, Mapping) or not value:
+        raise UserError(f"{where}: {_few(value)} is not allowed; it must have `name: …` entries")
+    for name in value:
+        text_of(name, f"{where}, a name")
+    return value
+
+
+def _few(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def one_of(value: str, allowed: Iterable[str], where: str) -> str:
@@ -79,7 +98,8 @@ def one_of(value: str, allowed: Iterable[str], where: str) -> str:
     allowed = list(allowed)
     if value not in allowed:
         names = ", ".join(name or "(empty)" for name in allowed)
-        raise UserError(f"{where}: {value!r} is not allowed; allowed: {names}")
+        shown = names if len(names) <= 300 else names[:297] + "..."
+        raise UserError(f"{where}: {_few(value)} is not allowed; allowed: {shown}")
     return value
 
 
@@ -87,8 +107,8 @@ def number_between(value: Any, low: float, high: float, where: str) -> float:
     """`value` as a float within [low, high]; else raise `UserError`."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
-        raise UserError(f"{where}: {value!r} is not a number; allowed: {low:g} to {high:g}") from None
-    if not low <= number <= high or isinstance(value, bool):
-        raise UserError(f"{where}: {value!r} is out of range; allowed: {low:g} to {high:g}")
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(f"{where}: {_few(value)} is not a number; allowed: {low:g} to {high:g}") from None
+    if isinstance(value, bool) or not low <= number <= high:
+        raise UserError(f"{where}: {_few(value)} is out of range; allowed: {low:g} to {high:g}")
     return number

@@ -1,76 +1,80 @@
-"""Rows of a JSON-lines file, through `datasets`, with mistakes named by file and line."""
+"""Rows of a JSON-lines file, with mistakes named by file and line."""
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
-from collections.abc import Mapping, Sequence
+import difflib
+import unicodedata
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from kn_thesis.errors import UserError
+from kn_thesis.given import AGAIN, given_text, strict_json
+
+MISSING = "let the workflow make it, or correct the path"
 
 
-def read_rows(path: str | Path, required: Mapping[str, type]) -> list[dict[str, Any]]:
-    """All rows of a JSON-lines file; `required` names the keys that each must have, and their types.
+def read_rows(
+    path: str | Path, required: Mapping[str, type], optional: Mapping[str, type | UnionType] | None = None
+) -> list[dict[str, Any]]:
+    """All rows of a JSON-lines file, in its order; empty lines are passed over.
 
-    The cache of `datasets` is a temporary folder, and the network is never asked.
-    Raises UserError naming file and line for a file that is missing, empty, not JSON lines, or lacks a key.
+    `required` names the keys that each row must have, and their types; required text is not blank. `optional` ones
+    may be absent or null. Other keys are let through, unless one looks like an optional key misspelt.
+    Raises UserError naming file and line for a file that is missing, empty, not JSON lines, or breaks these rules.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such file: let the workflow make it")
-    if not path.read_bytes().strip():
-        raise UserError(f"{path}: is empty: delete it, and the workflow makes it again")
-    for variable in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
-        os.environ.setdefault(variable, "1")
-    import datasets
-
-    datasets.utils.logging.set_verbosity(datasets.utils.logging.CRITICAL)
-    datasets.disable_progress_bars()
-    with tempfile.TemporaryDirectory(prefix="kn-datasets-") as cache:
+    optional = optional or {}
+    rows: list[dict[str, Any]] = []
+    seen: set[tuple[str, ...]] = set()
+    for number, line in enumerate(given_text(path, MISSING).split("\n"), 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
         try:
-            rows = datasets.load_dataset(  # nosec B615 # a file of this machine
-                "json", data_files=str(path), split="train", cache_dir=cache
-            ).to_list()
-        except Exception as error:  # the reader has several exceptions, and none says the line
-            raise UserError(_broken_line(path) or f"{path}: cannot be read: {_first_line(error)}") from None
-    for number, row in enumerate(rows, 1):
-        for key, kind in required.items():
-            if not isinstance(row.get(key), kind):
-                raise UserError(_lacking_line(path, required) or f"{path}, row {number}: {_needed(key, kind)}")
+            row = strict_json(line)
+        except ValueError as error:
+            raise UserError(f"{where}: not JSON ({error}): {AGAIN}") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: not a JSON object: {AGAIN}")
+        wrong = _wrong(row, required, optional)
+        if not wrong and tuple(row) not in seen:
+            seen.add(tuple(row))
+            wrong = _misspelt(row, optional)
+        if wrong:
+            raise UserError(f"{where}: {wrong}: {AGAIN}")
+        rows.append(row)
+    if not rows:
+        raise UserError(f"{path}: is empty: delete it, and the workflow makes it again, or fill it")
     return rows
 
 
-def _needed(key: str, kind: type) -> str:
-    return f"needs the key {key!r} with a value of type {kind.__name__}: correct it, or fetch the file again"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _lines(path: Path) -> Sequence[tuple[int, bytes]]:
-    return [(number, line) for number, line in enumerate(path.read_bytes().splitlines(), 1) if line.strip()]
-
-
-def _broken_line(path: Path) -> str:
-    """What is wrong with the first line that is no JSON object, or nothing."""
-    for number, line in _lines(path):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            return f"{path}, line {number}: not JSON ({error}): correct it, or fetch the file again"
-        if not isinstance(row, dict):
-            return f"{path}, line {number}: not a JSON object: correct it, or fetch the file again"
+def _wrong(row: Mapping[str, Any], required: Mapping[str, type], optional: Mapping[str, type | UnionType]) -> str:
+    """What is wrong with a row's values, or nothing."""
+    for key, kind in required.items():
+        if not isinstance(row.get(key), kind):
+            return f"needs the key {key!r} with a value of type {kind.__name__}{_instead(row, key)}"
+        if kind is str and not row[key].strip():
+            return f"{key!r} is blank"
+    for key, kinds in optional.items():
+        value = row.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
+            return f"{key!r} is no text"
+    for key in (*required, *optional):
+        if isinstance(row.get(key), str) and any(map(_is_control, row[key])):
+            return f"{key!r} holds a control character"
     return ""
 
 
-def _lacking_line(path: Path, required: Mapping[str, type]) -> str:
-    for number, line in _lines(path):
-        row = json.loads(line)
-        for key, kind in required.items():
-            if not isinstance(row.get(key), kind):
-                return f"{path}, line {number}: {_needed(key, kind)}"
-    return ""
+def _misspelt(row: Mapping[str, Any], optional: Iterable[str]) -> str:
+    return next((f"unknown key{hint}" for key in optional if (hint := _instead(row, key))), "")
+
+
+def _instead(row: Mapping[str, Any], key: str) -> str:
+    """The key that may have been meant to be `key`, in words; nothing when there is none, or `key` is there."""
+    close = [] if key in row else difflib.get_close_matches(key, row, n=1, cutoff=0.8)
+    return f" ({close[0][:60]!r} is there: did you mean {key!r}?)" if close else ""
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) == "Cc" and not character.isspace()

@@ -76,5 +76,5 @@ def read_asked(
 
 def _concepts(path: str) -> dict[str, str]:
     """Subject → what it is another name of, for relations whose facts say so."""
-    rows = read_rows(path, {"sub_label": str})
+    rows = read_rows(path, {"sub_label": str}, {"concept": str})
     return {row["sub_label"]: row["concept"] for row in rows if row.get("concept")}

@@ -18,8 +18,6 @@ def load_synonyms(path: str | Path) -> Mapping[str, Mapping[str, str]]:
     a relation with more than one synonym.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such file: put it back (columns {', '.join(COLUMNS)})")
     found: dict[str, dict[str, str]] = {}
     synonyms: dict[str, str] = {}
     for line, row in enumerate(read_table(path, COLUMNS, key=("relation", "object")), start=2):

@@ -5,15 +5,17 @@ Only safetensors are ever read: pickled weights and code that comes with a model
 
 from __future__ import annotations
 
-import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 from kn_thesis.errors import UserError
+from kn_thesis.given import given_text, strict_json
+from kn_thesis.models.config import check_config
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors")
+SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}\.safetensors")
 SLOW_TOKENIZER = ("tokenizer.model", "vocab.txt", "vocab.json", "merges.txt")
 
 
@@ -23,12 +25,13 @@ def check_model(folder: Path, name: str, family: str | None = None) -> str:
     `family` is the one it must have; `name` is what messages call the model.
     """
     config = read_json(folder / "config.json", name)
-    found = str(config.get("model_type"))
+    found = " ".join(str(config.get("model_type")).split())[:60]
     if family is not None and found != family:
         own = "; it brings its own code, which is never run" if "auto_map" in config else ""
         raise UserError(
             f"{name} is a model of the family '{found}', not '{family}'{own}; set `family`, or choose another"
         )
+    check_config(config, name)
     index = folder / "model.safetensors.index.json"
     if (folder / "model.safetensors").is_file():
         return found
@@ -37,23 +40,15 @@ def check_model(folder: Path, name: str, family: str | None = None) -> str:
             f"{name} has no weights in the safetensors format, and pickled weights are never loaded; choose a revision"
             " that has model.safetensors, or convert it with save_pretrained and use `path`"
         )
-    shards = _shards(read_json(index, name).get("weight_map"), name)
+    places = read_json(index, name).get("weight_map")
+    files = list(places.values()) if isinstance(places, dict) else []
+    if not all(isinstance(file, str) and SHARD.fullmatch(file) for file in files):
+        raise UserError(f"{index.name} of {name} names shards that are no safetensors files beside it; fetch it again")
+    shards = sorted(set(files))
     missing = [shard for shard in shards if not (folder / shard).is_file()]
     if missing or not shards:
         raise UserError(f"{name} lacks {missing[0] if missing else 'shards'} of its weights; complete it and run again")
     return found
-
-
-def _shards(weights: Any, name: str) -> list[str]:
-    """The files that an index of weights names; raises UserError unless they are plain names of safetensors files."""
-    found = list(weights.values()) if isinstance(weights, dict) else [weights] if weights else []
-    for shard in found:
-        if not isinstance(shard, str) or not PLAIN.fullmatch(shard):
-            raise UserError(
-                f"model.safetensors.index.json of {name} names {str(shard)[:100]!r}, which is no safetensors file"
-                " beside it, and no other is read; fetch it again, or choose another model"
-            )
-    return sorted(set(found))
 
 
 def fast_tokenizer(found: Path, name: str, made: Path) -> Path:
@@ -91,28 +86,24 @@ def _check_files(found: Path, name: str, remedy: str) -> None:
             raise UserError(f"{path.name} of {name} takes its {key} from elsewhere ({str(value)[:100]!r}); {remedy}")
 
 
-def check_tokenizer(path: Path, name: str) -> None:
-    """Raise UserError unless the tokenizer can be read."""
-    from tokenizers import Tokenizer
-
+def found_folder(path: str | Path) -> Path | None:
+    """The folder of that name, its own user's home written out; None when there is none."""
     try:
-        Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises nothing narrower
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"the tokenizer.json of {name} cannot be read ({reason}); replace it") from error
+        folder = Path(path).expanduser()
+    except RuntimeError:  # ~somebody whom nobody knows
+        return None
+    return folder if os.path.isdir(folder) else None
 
 
 def read_json(path: Path, name: str) -> dict[str, Any]:
     """A file's JSON object; raises UserError when it is missing or damaged."""
+    if not os.path.lexists(path):
+        raise UserError(f"{name} has no {path.name}, so it is no model in the hub's format; check the id or path")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+        content = strict_json(given_text(path, "fetch it again"))
+    except ValueError as error:
         raise UserError(
-            f"{name} has no {path.name}, so it is no model in the hub's format; check the id or path"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path.name} of {name} cannot be read: {' '.join(str(error).split())}; fetch it again"
+            f"{path.name} of {name} cannot be read: {' '.join(str(error).split())[:200]}; fetch it again"
         ) from error
     if not isinstance(content, dict):
         raise UserError(f"{path.name} of {name} is not a JSON object; fetch it again")

@@ -52,7 +52,7 @@ def snapshot(identifier: str, revision: str | None) -> Path:
             " `hf auth login` or set HF_TOKEN"
         ) from error
     except hub.HFValidationError as error:
-        raise UserError(f"'{identifier}' is no id of a hub model; write owner/name") from error
+        raise UserError(f"{identifier[:100]!r} is no id of a hub model; write owner/name") from error
     except hub.LocalEntryNotFoundError as error:
         if constants.is_offline_mode():
             raise UserError(f"{wanted} is not in the cache and HF_HUB_OFFLINE is set; unset it, {offline}") from error

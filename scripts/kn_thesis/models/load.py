@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kn_thesis.errors import UserError
 from kn_thesis.models.devices import Claim, claim_device, gpu_names
 from kn_thesis.models.finite import check_weights
-from kn_thesis.models.folder import check_model, fast_tokenizer, read_json
+from kn_thesis.models.folder import check_model, fast_tokenizer, found_folder, read_json
 from kn_thesis.models.hub import snapshot
 from kn_thesis.models.memory import REMEDY, out_of_memory
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda")
+FLOATS = ("F64", "F32", "F16", "BF16")  # as safetensors writes them
 
 
 @dataclass(frozen=True)
@@ -68,45 +70,55 @@ def load_model(
         raise UserError(f"unknown dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
     if device not in DEVICES:
         raise UserError(f"unknown device {device!r}: choose one of {', '.join(DEVICES)}")
-    tokenizer, weights = _find(source, revision)
-    family_name = check_model(weights, str(source))
+    tokenizer, weights, recorded = _find(source, revision)
+    family_name = check_model(weights, str(source), recorded)
 
     import torch
 
     from kn_thesis.corpora.gaps import GapTokenizer
     from kn_thesis.models.families import family_named
+    from kn_thesis.models.fit import check_vocabulary
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda: this machine has no usable GPU; choose cpu or auto")
     claim = claim_device(gpu_names()) if device != "cpu" and torch.cuda.is_available() else None
     target = torch.device("cuda", claim.number) if claim else torch.device("cpu")
     family = family_named(family_name, str(source))
+    gaps = _gap_tokenizer(GapTokenizer, tokenizer, str(source))
     module = _module(family.model_class(), weights, getattr(torch, dtype), attention)
     module = _moved(module, target, str(source)).eval().requires_grad_(False)
     check_weights(module, str(source))
-    read = _gap_tokenizer(GapTokenizer, tokenizer, str(source))
-    return Model(module, family.adapter(module), read, target, str(source), claim)
+    try:
+        adapter = family.adapter(module)
+    except UserError as error:
+        raise UserError(f"{source}: {error}; choose another model") from None
+    check_vocabulary(gaps.tokenizer, adapter.vocabulary, str(source))
+    return Model(module, adapter, gaps, target, str(source), claim)
 
 
-def _find(source: str | Path, revision: str | None) -> tuple[Path, Path]:
-    """The folders of the tokenizer and of the weights; what is on the hub is fetched into its cache."""
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        record = read_json(folder / "model.json", str(folder)) if (folder / "model.json").is_file() else {}
-        location = str(record.get("location") or ".")
+def _find(source: str | Path, revision: str | None) -> tuple[Path, Path, str | None]:
+    """The folders of tokenizer and weights, and the recorded family; what is on the hub is fetched into its cache."""
+    folder = found_folder(source) if str(source).strip() else None
+    if folder is not None:
+        record = read_json(folder / "model.json", str(folder)) if os.path.lexists(folder / "model.json") else {}
+        for key in ("family", "source", "location", "revision"):
+            if not isinstance(record.get(key), str | None):
+                raise UserError(f"{folder / 'model.json'}: {key} is text, or null; correct it or get the model again")
+        location, family = record.get("location") or ".", record.get("family")
         if record.get("source") == "hub":
-            return folder, snapshot(location, revision or record.get("revision"))
-        weights = next((path for path in (folder / location, Path(location)) if path.is_dir()), None)
+            return folder, snapshot(location, revision or record.get("revision")), family
+        weights = next((path for path in (folder / location, Path(location)) if os.path.isdir(path)), None)
         if weights is None:
-            raise UserError(f"{folder / 'model.json'}: location {location!r} is not there; correct it or get it again")
-        return (folder if (folder / "tokenizer.json").is_file() else weights), weights
-    name = str(source)
-    if folder.exists():
+            place = location if len(location) <= 200 else location[:197] + "..."
+            raise UserError(f"{folder / 'model.json'}: location {place!r} is not there; correct it or get it again")
+        return (folder if (folder / "tokenizer.json").is_file() else weights), weights, family
+    name = str(source) if len(str(source)) <= 200 else str(source)[:197] + "..."
+    if os.path.exists(source):
         raise UserError(f"{name} is a file: a model is a folder in the hub's format, or an id on the hub")
-    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or not name:
+    if os.path.isabs(source) or name.startswith((".", "~")) or name.count("/") > 1 or not name:
         raise UserError(f"{name!r}: no such folder, and not an id on the hub (owner/name)")
     found = snapshot(name, revision)
-    return found, found
+    return found, found, None
 
 
 def _gap_tokenizer(kind: type[GapTokenizer], folder: Path, name: str) -> GapTokenizer:
@@ -123,8 +135,6 @@ def _gap_tokenizer(kind: type[GapTokenizer], folder: Path, name: str) -> GapToke
 
 def _module(model_class: Any, folder: Path, dtype: torch.dtype, attention: str) -> Any:
     """The module with every one of its weights from the folder."""
-    from safetensors import SafetensorError
-
     try:
         with _quiet():
             module, report = model_class.from_pretrained(
@@ -135,11 +145,11 @@ def _module(model_class: Any, folder: Path, dtype: torch.dtype, attention: str) 
                 attn_implementation=attention,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, RuntimeError, SafetensorError, KeyError, TypeError, MemoryError) as error:
+    except Exception as error:  # whatever a library says of files it does not like
         if out_of_memory(error):
             raise UserError(f"{folder}: the model does not fit in memory; {REMEDY}") from error
-        reason = " ".join(str(error).split())
-        raise UserError(f"{folder}: the model cannot be loaded ({reason[:300]})") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{folder}: the model cannot be loaded ({reason[:300]}); get it again") from error
     missing, misfit = sorted(report["missing_keys"]), sorted(map(str, report.get("mismatched_keys", ())))
     if missing or misfit:
         wrong = (missing or misfit)[0]
@@ -147,6 +157,7 @@ def _module(model_class: Any, folder: Path, dtype: torch.dtype, attention: str) 
             f"{folder}: {len(missing)} weights of {model_class.__name__} are missing and {len(misfit)} have "
             f"another shape (the first: {wrong}); it is damaged, or another kind of model"
         )
+    _check_numbers(folder, set(dict(module.named_parameters())))
     return module
 
 
@@ -159,6 +170,21 @@ def _moved(module: Any, device: torch.device, name: str) -> Any:
             raise
         size = sum(weight.numel() * weight.element_size() for weight in module.parameters()) / 2**30
         raise UserError(f"{name}: its {size:.1f} GiB of weights do not fit on {device.type}; {REMEDY}") from error
+
+
+def _check_numbers(folder: Path, parameters: set[str]) -> None:
+    """Raise UserError unless weights are floating-point numbers: others, quantized ones, mean nothing by themselves."""
+    from safetensors import safe_open
+
+    whole = folder / "model.safetensors"
+    for file in [whole] if whole.is_file() else sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            for name in sorted(parameters.intersection(tensors.keys())):
+                kind = tensors.get_slice(name).get_dtype()
+                if kind not in FLOATS:
+                    raise UserError(
+                        f"{file}: the weight {name} is stored as {kind}; save the model with one of {', '.join(FLOATS)}"
+                    )
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 
 from kn_thesis.errors import UserError
 from kn_thesis.files import whole_file
-from kn_thesis.models.folder import check_model, check_tokenizer, fast_tokenizer, read_json
+from kn_thesis.models.fit import check_tokenizer
+from kn_thesis.models.folder import check_model, fast_tokenizer, found_folder, read_json
 from kn_thesis.models.hub import snapshot
 
 # What a family's tokens are called when the model's files leave it to the library's defaults.
@@ -37,9 +39,12 @@ def record_path_model(path: str | Path, family: str, folder: str | Path) -> None
 
     The weights stay where they are; model.json says where (an absolute path) and has no revision.
     """
-    found = Path(path).expanduser().resolve()
-    if not found.is_dir():
-        raise UserError(f"there is no folder {path}; set the model's `path` to a folder in the hub's format")
+    there = found_folder(path)
+    if there is None:
+        raise UserError(
+            f"there is no folder {str(path)[:200]!r}; set the model's `path` to a folder in the hub's format"
+        )
+    found = there.resolve()
     check_model(found, str(path), family)
     _record(found, str(path), folder, {"family": family, "source": "path", "location": str(found)}, None)
 
@@ -49,10 +54,11 @@ def _record(found: Path, name: str, folder: str | Path, entries: dict[str, Any],
     folder = Path(folder)
     with tempfile.TemporaryDirectory() as made:
         converted = found if (found / "tokenizer.json").is_file() else fast_tokenizer(found, name, Path(made))
-        check_tokenizer(converted / "tokenizer.json", name)
+        vocabulary = read_json(found / "config.json", name).get("vocab_size")
+        check_tokenizer(converted / "tokenizer.json", name, vocabulary)
         settings: dict[str, Any] = {}
         for file in ("special_tokens_map.json", "tokenizer_config.json"):
-            if (converted / file).is_file():
+            if os.path.lexists(converted / file):
                 settings |= read_json(converted / file, name)
         settings.pop("auto_map", None)  # code that comes with a model is never run
         for token, usual in USUAL.get(entries["family"], {}).items():

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from kn_thesis.corpora.resources import check_keys, number_between
 from kn_thesis.errors import UserError
+from kn_thesis.given_yaml import given_yaml
 
 SIDES = ("above", "below", "within")
 FORMS = ("number", "percent")
@@ -66,39 +67,59 @@ class Rules:
 
 def read_rules(path: str | Path) -> Rules:
     """The claims of a file. Raises UserError for a key that is missing, unknown or wrong, naming the claim."""
-    file = Path(path)
-    try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-        claims = [_claim(entry, f"{file}, claim {entry.get('number', number)}") for number, entry in _listed(found)]
-        rules = Rules(float(found["level"]), int(found["fewest"]), claims)
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{file}: not a file of claims ({reason}); compare it with resources/claims.yaml") from error
+    found = given_yaml(path)
+    check_keys(found, ("level", "fewest", "claims"), f"{path}")
+    level = number_between(found["level"], 0, 1, f"{path}, level")
+    fewest = number_between(found["fewest"], 1, 1e9, f"{path}, fewest")
+    if not 0 < level < 1 or fewest != int(fewest):
+        raise UserError(f"{path}: `level` lies between 0 and 1, and `fewest` is a whole number")
+    if not isinstance(found["claims"], list) or not found["claims"]:
+        raise UserError(f"{path}: `claims` is a list of claims, each with the keys of the others")
+    claims = [_claim(entry, f"{path}, claim {place}") for place, entry in enumerate(found["claims"], 1)]
     numbers = [claim.number for claim in claims]
-    if len(set(numbers)) < len(numbers) or not 0 < rules.level < 1:
-        raise UserError(f"{file}: claims need numbers of their own, and `level` lies between 0 and 1")
-    return rules
+    if len(set(numbers)) < len(numbers):
+        raise UserError(f"{path}: two claims have one number: give each its own")
+    return Rules(level, int(fewest), claims)
 
 
-def _listed(found: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:
-    return list(enumerate(found["claims"], 1))
-
-
-def _claim(entry: Mapping[str, Any], where: str) -> Claim:
-    try:
-        parts = [Part(**part) for part in entry["parts"]]
-        claim = Claim(**{**entry, "parts": parts})
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{where}: {error}; each claim and part has the keys of the others") from error
+def _claim(entry: Any, where: str) -> Claim:
+    _check_fields(entry, Claim, where)
+    if isinstance(entry["number"], bool) or not isinstance(entry["number"], int) or not 0 < entry["number"] < 1000:
+        raise UserError(f"{where}: `number` is a whole number from 1 to 999")
+    for key in ("reads", "parts"):
+        if not isinstance(entry[key], list):
+            raise UserError(f"{where}: `{key}` is a list")
+    if not all(isinstance(table, str) and re.fullmatch(r"[a-z_]+", table) for table in entry["reads"]):
+        raise UserError(f"{where}: `reads` are names of tables, as the other claims have them")
+    parts = [_part(part, f"{where}, part {place}") for place, part in enumerate(entry["parts"], 1)]
+    claim = Claim(**{**entry, "parts": parts})
     names = [part.name for part in parts]
     if not parts or len(set(names)) < len(names):
         raise UserError(f"{where}: it needs parts, each with a name of its own")
     if claim.shown and claim.shown not in names:
         raise UserError(f"{where}: `shown` is one of its parts, {', '.join(names)}, not {claim.shown!r}")
-    for part in parts:
-        if part.side not in SIDES or part.form not in FORMS:
-            raise UserError(
-                f"{where}, {part.name}: `side` is one of {', '.join(SIDES)} and `form` of {', '.join(FORMS)}, "
-                f"not {part.side!r} and {part.form!r}"
-            )
     return claim
+
+
+def _part(entry: Any, where: str) -> Part:
+    _check_fields(entry, Part, where)
+    number_between(entry["bound"], -1e9, 1e9, f"{where}, bound")
+    if not isinstance(entry.get("of", {}), Mapping):
+        raise UserError(f"{where}: `of` has `key: value` entries")
+    part = Part(**entry)
+    if part.side not in SIDES or part.form not in FORMS:
+        raise UserError(
+            f"{where}, {part.name}: `side` is one of {', '.join(SIDES)} and `form` of {', '.join(FORMS)}, "
+            f"not {part.side!r} and {part.form!r}"
+        )
+    return part
+
+
+def _check_fields(entry: Any, kind: type[Claim] | type[Part], where: str) -> None:
+    """Raise UserError unless the entry has the fields of its kind, and words in those that hold words."""
+    known = fields(kind)
+    needed = [entry.name for entry in known if entry.default is MISSING and entry.default_factory is MISSING]
+    check_keys(entry, needed, where, [other.name for other in known if other.name not in needed])
+    for other in known:
+        if other.type == "str" and not isinstance(entry.get(other.name, ""), str):
+            raise UserError(f"{where}: `{other.name}` is text, not {str(entry[other.name])[:60]!r}")

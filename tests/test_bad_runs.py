@@ -1,0 +1,88 @@
+"""Wrong input on the command line, as a user meets it: one line, exit code 1, no traceback, nothing half-written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.bad_input import TRIED
+from tests.bad_items import RIGHT, lines
+from tests.study import copy_repository, edit, snakemake
+
+KIND = "runs of the workflow"
+PAIRS = {"paradigms": {"mine": {"pairs": "mine.jsonl", "takes": ["causal"]}}}
+STUDY = {
+    "study": "wrong",
+    "tasks": {"own": PAIRS, "paradigms": ["mine"]},
+    "models": {"found": {"family": "gpt2", "path": "model", "device": "cpu"}},
+    "tracing": {"tasks": []},
+}
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_repository(tmp_path_factory.mktemp("runs") / "study")
+
+
+@pytest.fixture
+def study(repository: Path) -> Iterator[Path]:
+    """A copy of the repository with a study of one's own model and pairs, which are not there yet."""
+    (repository / "study.yaml").write_text(yaml.safe_dump(STUDY))
+    yield repository
+    for name in ("study.yaml", "mine.jsonl", "model"):
+        if os.path.lexists(repository / name):
+            (repository / name).unlink()
+
+
+def ends(way: str, study: Path, said: list[str], *arguments: str, configfile: str = "study.yaml") -> None:
+    """The run ends with one line that says all this, and with code 1; Snakemake shows a failed job's log again."""
+    TRIED.setdefault(KIND, set()).add(way)
+    done = snakemake(study, "--cores", "1", *arguments, configfile=configfile)
+    assert done.returncode == 1, done.stdout[-3000:]
+    assert "Traceback" not in done.stdout
+    found = {line for line in done.stdout.splitlines() if all(part in line for part in said)}
+    assert len(found) == 1, done.stdout[-3000:]
+
+
+def test_a_key_that_comes_twice(study: Path) -> None:
+    with (study / "study.yaml").open("a") as file:
+        file.write("seed: 1\nseed: 2\n")
+    ends("key twice", study, ["study.yaml, line ", "the key 'seed' comes twice"], "--dry-run")
+    assert not (study / "results").exists()
+
+
+def test_files_of_one_s_own_that_are_not_there(study: Path) -> None:
+    ends("no file", study, ["study.yaml: tasks.own.paradigms.mine.pairs: there is no file 'mine.jsonl'"], "--dry-run")
+    assert not (study / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        ("tasks.yaml", "P36: {label", "P36: {labl", "relations.P36: 'label' is missing"),
+        ("claims.yaml", "fewest: 3", "fewer: 3", "'fewest' is missing"),
+    ],
+)
+def test_a_resource_that_is_wrong(study: Path, file: str, old: str, new: str, said: str) -> None:
+    (study / "mine.jsonl").write_text(lines(RIGHT["pairs"]))
+    edit(study / "resources" / file, old, new)
+    ends(file, study, [f"resources/{file}", said], "--dry-run")
+    edit(study / "resources" / file, new, old)
+
+
+def test_a_model_that_is_pickled(study: Path, tiny_models: dict[str, Path]) -> None:
+    (study / "mine.jsonl").write_text(lines(RIGHT["pairs"]))
+    (study / "model").symlink_to(tiny_models["pickle"])
+    ends("pickled model", study, ["error: ", "model", "safetensors"], "results/models/found/model.json")
+    assert not list((study / "results").rglob("*.json"))
+
+
+def test_pairs_that_are_wrong(study: Path, tiny_models: dict[str, Path]) -> None:
+    (study / "mine.jsonl").write_text(lines(RIGHT["pairs"]) + '{"sentence_good": "Half a')
+    (study / "model").symlink_to(tiny_models["gpt2"])
+    ends("wrong pairs", study, ["error: ", "mine.jsonl, line 6: not JSON"], "results/prompts/found/mine.parquet")
+    assert not list((study / "results").rglob("mine.*"))
