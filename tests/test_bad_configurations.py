@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 from kn_thesis.configuration.check import check_configuration
 from kn_thesis.configuration.layers import read_layer
 from kn_thesis.configuration.tasks import task_table
-from tests.bad_configurations import MONSTERS, RIGHT, Key, at, odd_values, with_value, wrong_keys, wrong_values
+from tests.bad_configurations import (
+    FREE,
+    MONSTERS,
+    RIGHT,
+    STRANGE,
+    Key,
+    at,
+    odd_values,
+    with_value,
+    wrong_keys,
+    wrong_values,
+)
 from tests.bad_files import NO_FILES, broken_bytes, put_away
 from tests.bad_input import TRIED, harmless, many, refused, shown
 
@@ -70,6 +81,16 @@ def test_wrong_keys(tmp_path: Path) -> None:
 
     each()
     assert len(TRIED[KIND]) >= before + 150
+
+
+@pytest.mark.parametrize("section", sorted(FREE), ids=".".join)
+def test_names_that_are_none(section: tuple[str, ...], tmp_path: Path) -> None:
+    """They become parts of files' names."""
+    entries = at(RIGHT, section)
+    for name in STRANGE:
+        config = with_value(RIGHT, section, entries | {name: next(iter(entries.values()))})
+        way = f"name {shown(name)} in {'.'.join(section)}"
+        refused(KIND, way, partial(check, config), folder=tmp_path, says="study.yaml: ", lines=LINES)
 
 
 @pytest.mark.parametrize("way", MONSTERS)

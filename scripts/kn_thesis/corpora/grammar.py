@@ -215,7 +215,8 @@ def _frame(entry: Any, path: Path) -> Frame:
 
 def _demonstratives(pair: Any, lexicon: Lexicon, path: Path) -> tuple[str, str]:
     numbers = {determiner.word: determiner.number for determiner in lexicon.determiners}
-    if not isinstance(pair, list) or [numbers.get(word) for word in pair] != [SINGULAR, PLURAL]:
+    words = texts_of(pair, f"{path}, demonstratives")
+    if [numbers.get(word) for word in words] != [SINGULAR, PLURAL]:
         raise UserError(f"{path}, demonstratives: {pair!r} must be a singular and a plural word of determiners.csv")
     return pair[0], pair[1]
 

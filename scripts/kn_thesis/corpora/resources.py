@@ -32,6 +32,8 @@ def read_table(path: Path, columns: Sequence[str], key: Sequence[str] = ()) -> l
     for number, line in enumerate(lines[1:], start=2):
         if len(line) != len(columns):
             raise UserError(f"{path}, line {number}: {len(line)} cells, {len(columns)} expected: {','.join(line)!r}")
+        if line == lines[0]:
+            raise UserError(f"{path}, line {number}: the heading again; remove it")
         row = dict(zip(columns, (cell.strip() for cell in line), strict=True))
         identity = tuple(row[name] for name in key)
         if key and identity in seen:
