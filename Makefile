@@ -17,6 +17,7 @@ DIRECTORY := $(or $(patsubst --directory=%,%,$(filter --directory=%,$(ARGS))),.)
 .DEFAULT_GOAL := study
 
 study: $(VENV)/installed
+	@$(BIN)/python scripts/check_configfiles.py $(ARGS)
 	$(BIN)/snakemake --cores $(CORES) $(if $(filter-out 0 1,$(GPUS)),--resources gpu=$(GPUS)) $(ARGS)
 	@echo "The report: $(abspath $(DIRECTORY))/results/report/index.html"
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +221,27 @@ def test_tasks_of_one_s_own_are_tasks() -> None:
 )
 def test_mistakes_in_tasks_of_one_s_own(own: dict[str, Any], message: str) -> None:
     assert any(message in line and "tasks.own" in line for line in mistakes(with_own(**own)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--configfile", "none.yaml"], "none.yaml"),
+        (["--directory=x", "--configfiles", "config.yaml", "bad.yaml", "--forceall"], "bad.yaml: __use_yte__"),
+        (["--configfile=bad.yaml"], "bad.yaml: __use_yte__"),
+    ],
+)
+def test_files_are_read_before_snakemake_reads_them(arguments: list[str], said: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("__use_yte__: true\n")
+    (tmp_path / "config.yaml").write_text("study: right\n")
+    script = str(ROOT / "scripts/check_configfiles.py")
+    done = subprocess.run([sys.executable, script, *arguments], cwd=tmp_path, text=True, capture_output=True)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and said in done.stderr
+    right = [sys.executable, script, "--configfile", "config.yaml", "--cores", "2", "--", "all"]
+    assert subprocess.run(right, cwd=tmp_path).returncode == 0
+
+
+def test_make_reads_them_first() -> None:
+    assert re.search(
+        r"^study: .*\n\t@\$\(BIN\)/python scripts/check_configfiles.py", (ROOT / "Makefile").read_text(), re.M
+    )

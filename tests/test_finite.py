@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from snakemake.io import InputFiles
 
 import kn_thesis
 from kn_thesis.corpora.gaps import Encoded
@@ -163,7 +164,9 @@ def test_a_rule_stops_with_one_line_and_no_result(
     pd.DataFrame([one]).to_parquet(tmp_path / "prompts.parquet")
     output = tmp_path / "scores.safetensors"
     job = SimpleNamespace(
-        input=SimpleNamespace(model=[str(folder / "config.json")], prompts=[str(tmp_path / "prompts.parquet")]),
+        input=InputFiles(
+            fromdict={"model": [str(folder / "config.json")], "prompts": [str(tmp_path / "prompts.parquet")]}
+        ),
         output=SimpleNamespace(attributions=[str(output)]),
         params=SimpleNamespace(loading={"device": "cpu", "dtype": dtype}, settings={"nodes": 2}),
         log=[str(tmp_path / "job.log")],

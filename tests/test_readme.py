@@ -52,8 +52,11 @@ RUN_BY: dict[str, str | tuple[str, str]] = {
     "cp resources/examples/family/gpt_neox.py scripts/kn_thesis/models/": FAMILY,
     "git apply resources/examples/family/register.patch": FAMILY,
     "make schema": FAMILY,
-    "make reproduce": (".ci/run", "\nmake reproduce\n"),
-    "pip install --no-deps -r envs/slurm.txt": (".ci/run", "pip install --require-hashes --no-deps -r envs/slurm.txt"),
+    "make reproduce": "test_reproducible.py::reproduce",
+    "pip install --no-deps -r envs/slurm.txt": (
+        ".ci/run",
+        "pip install --quiet --require-hashes --no-deps -r envs/slurm.txt",
+    ),
     # The paper's study is planned; test_slurm.py runs a small one through the same profile.
     "snakemake --workflow-profile workflow/profiles/slurm --configfile resources/studies/paper.yaml": PLANNED,
 }

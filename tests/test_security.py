@@ -113,7 +113,7 @@ def test_each_kind_would_be_found(code: str) -> None:
 def test_settings_are_plain_data(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("study.yaml").write_text(text)
-    with pytest.raises(UserError, match=r"study\.yaml: "):
+    with pytest.raises(UserError, match=r"study\.yaml(, line 1)?: "):
         read_layer("study.yaml")
     assert not Path("ran").exists()
 
@@ -166,7 +166,7 @@ def test_shards_lie_beside_their_index(shard: object, tmp_path: Path) -> None:
     (folder / "model.bin").write_bytes(b"")
     (folder / "config.json").write_text('{"model_type": "gpt2"}')
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"wte.weight": shard}}))
-    with pytest.raises(UserError, match="which is no safetensors file beside it"):
+    with pytest.raises(UserError, match=r"names shards that are no safetensors files beside it|lacks shards"):
         check_model(folder, "the model")
 
 
