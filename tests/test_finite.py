@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from snakemake.io import InputFiles
+from snakemake.iocontainers import InputFiles
 
 import kn_thesis
 from kn_thesis.corpora.gaps import Encoded

@@ -30,7 +30,7 @@ RUN_BY: dict[str, str | tuple[str, str]] = {
     "make test": (".ci/run", "\nmake test\n"),
     "pip install --no-deps -r envs/requirements.txt": ("Makefile", "$(INSTALL) --requirement envs/requirements.txt"),
     "pip check || pip install --no-deps -r envs/cuda.txt": ("Makefile", "$(INSTALL) --requirement envs/cuda.txt"),
-    "snakemake --cores all": ("Makefile", "snakemake --cores $(CORES) $(ARGS)"),
+    "snakemake --cores all": ("Makefile", "snakemake --cores $(CORES) "),
     "snakemake --cores all --dry-run": VIEWS,
     "snakemake --cores all --sdm conda": PLANNED,
     'make study ARGS="--configfile resources/studies/corpus.yaml"': (
