@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import runpy
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from snakemake.iocontainers import InputFiles
 
 import kn_thesis
 from kn_thesis.corpora.gaps import Encoded
@@ -150,6 +149,13 @@ def test_a_weight_that_is_changed_later_is_found_by_what_comes_of_it(whole: dict
         attribute(model, [asked(model)])
 
 
+class Inputs(SimpleNamespace):
+    """Input files as a script has them: by name, and one after the other."""
+
+    def __iter__(self) -> Iterator[str]:
+        return (path for paths in vars(self).values() for path in paths)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_a_rule_stops_with_one_line_and_no_result(
     whole: dict[str, Path],
@@ -164,9 +170,7 @@ def test_a_rule_stops_with_one_line_and_no_result(
     pd.DataFrame([one]).to_parquet(tmp_path / "prompts.parquet")
     output = tmp_path / "scores.safetensors"
     job = SimpleNamespace(
-        input=InputFiles(
-            fromdict={"model": [str(folder / "config.json")], "prompts": [str(tmp_path / "prompts.parquet")]}
-        ),
+        input=Inputs(model=[str(folder / "config.json")], prompts=[str(tmp_path / "prompts.parquet")]),
         output=SimpleNamespace(attributions=[str(output)]),
         params=SimpleNamespace(loading={"device": "cpu", "dtype": dtype}, settings={"nodes": 2}),
         log=[str(tmp_path / "job.log")],

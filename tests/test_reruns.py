@@ -20,6 +20,13 @@ PARTS = {
     "its provenance": {"build_provenance", "pack_report"},
     "the plan": {"list_jobs", "draw_workflow"},
 }
+PARTS["all that follows a training"] = PARTS["the report"] | {
+    *("make_prompts", "evaluate_model", "check_model", "attribute_neurons", "select_neurons", "suppress_neurons"),
+    *("test_suppression", "trace_prompts", "collect_covariance", "edit_tasks", "sweep_layers"),
+    *("count_corpora", "show_examples", "plot_corpora", "summarise_models", "plot_models"),
+    *("summarise_localization", "plot_localization", "summarise_suppression", "compare_variants", "plot_suppression"),
+    *("summarise_tracing", "plot_tracing", "summarise_editing", "plot_editing"),
+}
 LOCK = "envs/requirements.txt"
 
 CHANGES: dict[str, Callable[[Path], object]] = {
