@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -148,10 +148,10 @@ def _said(command: list[str], environment: dict[str, str]) -> str:
     return subprocess.run(command, env=environment, text=True, capture_output=True).stdout
 
 
-def _wait(what: str, there: object, folder: Path | None) -> None:
+def _wait(what: str, there: Callable[[], bool], folder: Path | None) -> None:
     """Until `there()` is true; RuntimeError after a while."""
     end = time.monotonic() + PATIENCE
-    while not there():  # type: ignore[operator]
+    while not there():
         if time.monotonic() > end:
             logs = sorted(path for path in folder.rglob("*") if path.name.endswith(("log", "errors"))) if folder else []
             ends = "\n".join(f"{path.name}: {path.read_text()[-600:]}" for path in logs)

@@ -140,6 +140,22 @@ def test_the_paper_s_jobs_ask_by_their_model(planned: str) -> None:
     assert "gpu" not in tests and tests["mem_mb"] >= 1000 and math.isfinite(tests["runtime"])
 
 
+def test_as_many_jobs_are_submitted_as_the_documents_say(tmp_path: Path) -> None:
+    profile = yaml.safe_load((ROOT / "workflow/profiles/slurm/config.yaml").read_text())
+    options = ("--cores", "1", "--dry-run", "--group-components", *profile["group-components"])
+    done = snakemake(ROOT, *options, "--directory", str(tmp_path), configfile="resources/studies/paper.yaml")
+    jobs = int(re.search(r"^total +(\d+)$", done.stdout, re.MULTILINE)[1])
+    groups = re.findall(r"Group job (\w+) \(jobs", done.stdout)
+    alone = re.findall(r"^(?:\[.*\] )?rule (\w+):$", done.stdout, re.MULTILINE)
+    assert set(alone) <= {"fetch_corpus_file", "fetch_patterns", "fetch_facts", "get_model", "list_jobs", "all"}
+    assert len(groups) < jobs  # a rule without a group would be a submission of its own
+    text = " ".join((ROOT / "docs/cluster.md").read_text().split())
+    with_model = sum(groups.count(name) for name in ("attribution", "suppression", "tracing", "editing"))
+    rest = len(groups) - with_model - groups.count("covariance")
+    assert f"The paper's study has {jobs} jobs and makes {len(groups)} submissions: {with_model} that hold" in text
+    assert f"one for the covariance, and {rest} for all else" in text
+
+
 def test_a_finished_study_s_jobs_took_no_more_than_they_asked_for(finished_study: Path) -> None:
     """Measured memory and time of the smoke study, from its benchmark files, against what its plan says."""
     done = snakemake(finished_study, "--cores", "1", "--dry-run", "--forceall")
