@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -56,3 +57,16 @@ def test_a_device_is_free_again_when_its_claim_is_gone(tmp_path: Path) -> None:
 def test_without_a_device_there_is_none_to_claim(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no device"):
         claim_device([], tmp_path)
+
+
+@pytest.mark.parametrize(("gpus", "said"), [(0, ""), (1, ""), (4, "--resources gpu=4")])
+def test_make_lets_as_many_jobs_run_as_there_are_gpus(gpus: int, said: str, tmp_path: Path) -> None:
+    program = tmp_path / "nvidia-smi"
+    lines = "".join(f"echo 'GPU {number}: Some Device (UUID: GPU-{number})'\n" for number in range(gpus))
+    program.write_text(f"#!/bin/sh\n{lines}")
+    program.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    root = Path(__file__).parents[1]
+    done = subprocess.run(["make", "--dry-run", "study"], cwd=root, env=environment, text=True, capture_output=True)
+    (command,) = (line for line in done.stdout.splitlines() if "snakemake --cores" in line)
+    assert said in command and ("--resources" in command) == bool(said)

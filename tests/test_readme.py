@@ -57,7 +57,7 @@ RUN_BY: dict[str, str | tuple[str, str]] = {
         ".ci/run",
         "pip install --quiet --require-hashes --no-deps -r envs/slurm.txt",
     ),
-    # The paper's study is planned; test_slurm.py runs a small one through the same profile.
+    # The paper's study is planned; test_reproducible.py runs a small one through the same profile.
     "snakemake --workflow-profile workflow/profiles/slurm --configfile resources/studies/paper.yaml": PLANNED,
 }
 
