@@ -187,10 +187,18 @@ esac
 """
 PLUGIN = '''"""A stand-in for the plugin: what it says of itself, and no queue."""
 
+from dataclasses import dataclass, field
+from typing import Optional
+
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
-from snakemake_interface_executor_plugins.settings import CommonSettings
+from snakemake_interface_executor_plugins.settings import CommonSettings, ExecutorSettingsBase
 
 common_settings = CommonSettings(non_local_exec=True, implies_no_shared_fs=False, job_deploy_sources=False)
+
+
+@dataclass
+class ExecutorSettings(ExecutorSettingsBase):
+    status_command: Optional[str] = field(default=None, metadata={"help": "not looked at"})
 
 
 class Executor(RemoteExecutor):

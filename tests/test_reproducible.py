@@ -90,8 +90,7 @@ def test_a_byte_that_differs_is_told(repository: Path, finished_study: Path, tmp
 
 
 def test_a_job_that_slurm_cancels_is_sent_again(slurm: SlurmRun) -> None:
-    assert slurm.cancelled
-    assert f"SLURM-job '{slurm.cancelled}' failed, SLURM status is: 'CANCELLED'" in slurm.said
+    assert slurm.cancelled and re.search(rf"\*\*\* JOB {slurm.cancelled} ON \S+ CANCELLED", slurm.said)
     calls = re.findall(r"^sbatch call: .*group_attribution.*--mem (\d+)", slurm.said, re.MULTILINE)
     assert len(calls) >= 2 and int(calls[-1]) > int(calls[0])  # and asks for more
 

@@ -50,6 +50,8 @@ for batch in batches(tasks_of):
             "selection"
         conda:
             "../../envs/statistics.yaml"
+        resources:
+            **selection_resources(batch),
         params:
             code=code("select_neurons"),
             model=batch.model,

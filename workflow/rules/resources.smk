@@ -67,6 +67,16 @@ def attribution_resources(batch):
     return asked(batch.model, done, STUDY.attribution.batch_tokens)
 
 
+def selection_resources(batch):
+    """One task's scores at a time, and bootstrap samples of its groups."""
+    shape = SHAPES[batch.model]
+    numbers = most_prompts(STUDY.tasks.attributed) * shape.layers * shape.intermediate
+    return {
+        "mem_mb": lambda wildcards, attempt: request.array_memory_mb(numbers, attempt),
+        "runtime": lambda wildcards, attempt: (10 + 10 * len(batch.tasks)) * attempt,
+    }
+
+
 def suppression_resources(batch):
     prompts = most_prompts(STUDY.tasks.attributed) * len(batch.tasks)
     done = work.suppression(SHAPES[batch.model], is_masked(batch.model), prompts, suppression_settings())

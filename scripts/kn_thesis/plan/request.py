@@ -43,5 +43,10 @@ def table_memory_mb(rows: float, attempt: int = 1) -> int:
     return _round_up((1000 + rows * 10 * 8 * 4 / 1e6) * 2 ** (attempt - 1), 500)
 
 
+def array_memory_mb(numbers: float, attempt: int = 1) -> int:
+    """Main memory of a job that holds an array of so many float32 numbers, in megabytes: some copies of it."""
+    return _round_up((1000 + numbers * 4 * 4 / 1e6) * 2 ** (attempt - 1), 500)
+
+
 def _round_up(value: float, step: int) -> int:
     return int(math.ceil(value / step) * step)
