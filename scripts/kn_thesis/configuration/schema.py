@@ -164,7 +164,9 @@ class Attribution(Strict):
 
     quadrature: Literal["gauss-legendre", "riemann"] = "gauss-legendre"
     nodes: Whole = Field(5, ge=1, le=10_000, description="points at which the gradient is taken")
-    batch_tokens: Whole = Field(4096, ge=64, le=MOST, description="rows x tokens that are in memory at once")
+    batch_tokens: Whole = Field(
+        8192, ge=64, le=MOST, description="tokens x layers in memory at once, their gradients' graphs with them"
+    )
 
 
 class Adaptive(Strict):

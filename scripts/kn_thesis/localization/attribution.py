@@ -1,8 +1,9 @@
 """Integrated gradients over MLP neurons, all layers, nodes and prompts of a batch at once (DESIGN.md §4).
 
 Attr(l, i) = w̄_i ∫₀¹ ∂P(target | α·w̄ at layer l)/∂w_i dα, at the gap's position, after Dai et al. (2022, eq. 2).
-At layer l only the gap's activation differs from the untouched run. That run is made once; `causal.restarted` and
-`masked.restarted` take up from the replaced activations, so that nothing below them is computed again.
+At layer l only the gap's activation differs from the untouched run. That run is made once; `restarted` takes up from
+the replaced activations, so that nothing below them is computed again. How much of it all is in memory at once is
+decided in `room`.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from torch import Tensor
 from kn_thesis.corpora.gaps import CannotExpress, Encoded
 from kn_thesis.corpora.gaps import steps as teacher_forced
 from kn_thesis.errors import UserError
-from kn_thesis.localization import causal, masked
 from kn_thesis.localization.clean import clean_run
 from kn_thesis.localization.quadrature import quadrature_rule
+from kn_thesis.localization.restarted import restarted, slopes
 from kn_thesis.localization.results import Attribution
+from kn_thesis.localization.room import BLOCK, Layout, head_rows, layout, tokens_held
 from kn_thesis.models.adapter import Adapter, precise
 from kn_thesis.models.finite import not_finite
 from kn_thesis.models.memory import Room, worked
@@ -29,9 +31,6 @@ from kn_thesis.progress import shown
 
 if TYPE_CHECKING:
     from kn_thesis.models.load import Model
-
-RESTARTED = {"causal": causal.restarted, "masked": masked.restarted}
-HEAD_ROWS = 1024  # rows whose scores over the vocabulary are in memory at once
 
 
 @dataclass(frozen=True)
@@ -52,15 +51,15 @@ def attribute(
     *,
     quadrature: str = "gauss-legendre",
     nodes: int = 5,
-    batch_tokens: int = 4096,
+    batch_tokens: int = 8192,
     progress: bool = False,
 ) -> Attribution:
     """Scores of all MLP neurons for each prompt's target.
 
     prompts: texts with the gap as "___" or the mask token (for a causal model also a text that ends at the gap),
         each with its word in `targets`; or prompts encoded already, and no `targets`.
-    quadrature, nodes: see `quadrature_rule`. batch_tokens: most rows × tokens in a batch (a batch holds one
-        prompt and one node at least). progress: show a bar on stderr.
+    quadrature, nodes: see `quadrature_rule`. batch_tokens: most tokens × layers in memory at once (see `room`, which
+        states the bytes; one prompt and one node at least). progress: show a bar on stderr.
 
     Targets of several tokens are teacher-forced; the result is the mean over their tokens. The order of `prompts` is
     kept; a prompt's result does not depend on the others, up to rounding. Raises UserError for what cannot be used,
@@ -84,21 +83,22 @@ def attribute(
     probability = np.zeros(len(encoded))
     batches = shown(list(_batches(adapter, steps, nodes, batch_tokens)), len(steps), "attribution", "target", progress)
 
-    def together(batch: Sequence[Step], most: int) -> int:
-        """Nodes that are in memory at once."""
-        return min(nodes, max(1, most // (len(batch) * _tokens_per_node(adapter, len(batch[0].input_ids)))))
+    def together(batch: Sequence[Step], most: int) -> Layout:
+        """How a batch is worked on when so much fits: the nodes, and the graphs."""
+        return layout(adapter.objective, adapter.layers, len(batch[0].input_ids), nodes, max(1, most // len(batch)))
 
     def size(batch: Sequence[Step], most: int) -> int:
-        length = len(batch[0].input_ids)
-        return len(batch) * (length + together(batch, most) * _tokens_per_node(adapter, length))
+        chosen = together(batch, most)
+        held = tokens_held(adapter.objective, adapter.layers, len(batch[0].input_ids), chosen.nodes, chosen.keep)
+        return len(batch) * held
 
     def integrate(batch: Sequence[Step], most: int) -> list[np.ndarray]:
         ids = torch.tensor([step.input_ids for step in batch], device=model.device)
         gaps = torch.tensor([step.gap for step in batch], device=model.device)
         answers = torch.tensor([step.target for step in batch], device=model.device)
-        room = together(batch, most)
-        chunks = [(points[k : k + room], weights[k : k + room]) for k in range(0, nodes, room)]
-        return [x.double().cpu().numpy() for x in _integrate(adapter, ids, gaps, answers, chunks)]
+        chosen = together(batch, most)
+        chunks = [(points[k : k + chosen.nodes], weights[k : k + chosen.nodes]) for k in range(0, nodes, chosen.nodes)]
+        return [x.double().cpu().numpy() for x in _integrate(adapter, ids, gaps, answers, chunks, chosen.keep)]
 
     for batch, results in worked(batches, integrate, Room(model, "attribution", batch_tokens), size):
         for step, score, clean, silent in zip(batch, *results, strict=True):
@@ -112,32 +112,33 @@ def attribute(
 
 
 def _integrate(
-    adapter: Adapter, ids: Tensor, gaps: Tensor, answers: Tensor, chunks: Sequence[tuple[np.ndarray, np.ndarray]]
+    adapter: Adapter,
+    ids: Tensor,
+    gaps: Tensor,
+    answers: Tensor,
+    chunks: Sequence[tuple[np.ndarray, np.ndarray]],
+    keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Scores (prompts, layers, width), P(w̄) (prompts,) and P(0) (prompts, layers) of prompts of one length."""
     run, last = clean_run(adapter, ids, gaps)
-    restarted = RESTARTED[adapter.objective]
-    with torch.no_grad():
-        clean, _ = _answer(adapter, last, answers)
-        silence = [torch.zeros_like(layer.neurons)[:, None] for layer in run]
-        rows = restarted(adapter, run, gaps, silence)
-        silent, _ = _answer(adapter, rows.flatten(0, 1), answers.repeat_interleave(rows.shape[1]))
+    clean, _ = _answer(adapter, last, answers)
+    rows = restarted(adapter, run, gaps, [torch.zeros_like(layer.neurons)[:, None] for layer in run])
+    silent, _ = _answer(adapter, rows.flatten(0, 1), answers.repeat_interleave(rows.shape[1]))
     total = torch.zeros(len(ids), adapter.layers, adapter.width, device=ids.device, dtype=precise(last))
     for points, weights in chunks:
         points, weights = (torch.as_tensor(x, device=ids.device, dtype=total.dtype) for x in (points, weights))
-        activations = [
-            (points[:, None] * layer.neurons[:, None]).to(layer.neurons.dtype).requires_grad_() for layer in run
-        ]
-        with torch.enable_grad():
-            rows = restarted(adapter, run, gaps, activations)
-        probability, slope = _answer(
-            adapter, rows.detach().flatten(0, 1), answers.repeat_interleave(rows.shape[1]), slopes=True
-        )
-        gradients = torch.autograd.grad(rows, activations, slope.view(rows.shape))
-        # Rows do not mix above their start, so the factor P of dP = P · d log P can wait: no underflow in float16.
-        factors = probability.view(len(ids), adapter.layers, len(points)) * weights
-        for layer, gradient in enumerate(gradients):
-            total[:, layer] += torch.einsum("pk,pkw->pw", factors[:, layer], gradient.to(total.dtype))
+        activations = [(points[:, None] * layer.neurons[:, None]).to(layer.neurons.dtype) for layer in run]
+        factors: list[Tensor] = []
+
+        def slope(rows: Tensor, factors: list[Tensor] = factors, weights: Tensor = weights) -> Tensor:
+            wanted = answers.repeat_interleave(rows.shape[1])
+            probability, downwards = _answer(adapter, rows.flatten(0, 1), wanted, slopes=True)
+            # Rows do not mix above their start, so the factor P of dP = P · d log P can wait: no underflow in float16.
+            factors.append(probability.view(len(ids), adapter.layers, len(weights)) * weights)
+            return downwards.view(rows.shape)
+
+        for layer, gradient in enumerate(slopes(adapter, run, gaps, activations, slope, keep)):
+            total[:, layer] += torch.einsum("pk,pkw->pw", factors[0][:, layer], gradient.to(total.dtype))
     neurons = torch.stack([layer.neurons for layer in run], dim=1).to(total.dtype)
     return total * neurons, clean, silent.view(len(ids), adapter.layers)
 
@@ -151,7 +152,8 @@ def _wrong(score: np.ndarray) -> str:
 def _answer(adapter: Adapter, hidden: Tensor, answers: Tensor, slopes: bool = False) -> tuple[Tensor, Tensor | None]:
     """Probability (rows,) of each row's answer and, if asked for, d log P / d hidden, from hidden (rows, hidden)."""
     probabilities, gradients = [], []
-    for part, wanted in zip(hidden.split(HEAD_ROWS), answers.split(HEAD_ROWS), strict=True):
+    rows = head_rows(adapter.vocabulary)
+    for part, wanted in zip(hidden.split(rows), answers.split(rows), strict=True):
         with torch.set_grad_enabled(slopes):
             part = part.detach().requires_grad_(slopes)
             logits = adapter.logits(part)
@@ -205,17 +207,12 @@ def _check(adapter: Adapter, number: int, prompt: Encoded) -> None:
         raise UserError(f"prompt {number}: a gap of {target} tokens at {prompt.gap} lies outside its {size} tokens")
 
 
-def _tokens_per_node(adapter: Adapter, length: int) -> int:
-    """Rows × tokens that one node of one prompt of that length is, all layers together."""
-    return adapter.layers if adapter.objective == "causal" else adapter.layers * length
-
-
 def _batches(adapter: Adapter, steps: Sequence[Step], nodes: int, batch_tokens: int) -> Iterator[list[Step]]:
-    """Steps of one length together (so there is no padding), in their order, as many as fit."""
-    lengths: dict[int, list[Step]] = {}
+    """Steps of one length and block of prompts together (so there is no padding), in their order, as many as fit."""
+    alike: dict[tuple[int, int], list[Step]] = {}
     for step in steps:
-        lengths.setdefault(len(step.input_ids), []).append(step)
-    for length, alike in sorted(lengths.items()):
-        size = max(1, batch_tokens // max(nodes * _tokens_per_node(adapter, length), length))
-        for start in range(0, len(alike), size):
-            yield alike[start : start + size]
+        alike.setdefault((step.prompt // BLOCK, len(step.input_ids)), []).append(step)
+    for (_, length), together in sorted(alike.items()):
+        size = layout(adapter.objective, adapter.layers, length, nodes, batch_tokens).prompts
+        for start in range(0, len(together), size):
+            yield together[start : start + size]

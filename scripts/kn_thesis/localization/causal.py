@@ -14,30 +14,32 @@ from kn_thesis.localization.clean import Adjust, CleanLayer
 from kn_thesis.models.adapter import Adapter, precise
 
 
-def restarted(
-    adapter: Adapter, run: list[CleanLayer], gaps: Tensor, activations: list[Tensor], adjust: Adjust | None = None
-) -> Tensor:
-    """Last hidden states at the gap when a layer's neurons there are replaced.
+def nothing(run: list[CleanLayer]) -> Tensor:
+    """Travelling rows below the first layer: (prompts, 0, hidden)."""
+    return run[0].hidden.new_empty(len(run[0].hidden), 0, run[0].hidden.shape[-1])
 
-    `activations[l]` (prompts, rows, width) are the rows that start at layer l with these neurons; `adjust` changes
-    the neurons of rows that started below as they pass a layer.
-    Returns (prompts, rows of all layers, hidden), those of layer 0 first.
+
+def passed(
+    adapter: Adapter,
+    run: list[CleanLayer],
+    layer: int,
+    gaps: Tensor,
+    travelling: Tensor,
+    fresh: Tensor,
+    adjust: Adjust | None = None,
+) -> Tensor:
+    """Rows (prompts, rows, hidden) that leave a layer: those that travel, then those that have started just below.
+
+    travelling, fresh (prompts, rows, hidden): the gap's token, as it enters. `adjust` changes neurons on the way.
     """
-    prompts = run[0].hidden.shape[0]
+    rows = torch.cat((travelling, fresh), dim=1)
+    if not rows.shape[1]:
+        return rows
     place = torch.full((1,), run[0].hidden.shape[1] - 1, device=gaps.device)
-    rows = run[0].hidden.new_empty(prompts, 0, run[0].hidden.shape[-1])
-    for layer, clean in enumerate(run):
-        if rows.shape[1]:
-            context = _last_token_attention(*adapter.project(layer, rows, place), clean)
-            state = adapter.after_attention(layer, rows, adapter.attention_output(layer, context))
-            neurons = adapter.neurons(layer, state)
-            rows = adapter.after_mlp(
-                layer, state, adapter.mlp_output(layer, adjust(layer, neurons) if adjust else neurons)
-            )
-        replaced = activations[layer]
-        state = clean.state[:, None].expand(-1, replaced.shape[1], -1)
-        rows = torch.cat((rows, adapter.after_mlp(layer, state, adapter.mlp_output(layer, replaced))), dim=1)
-    return rows
+    context = _last_token_attention(*adapter.project(layer, rows, place), run[layer])
+    state = adapter.after_attention(layer, rows, adapter.attention_output(layer, context))
+    neurons = adapter.neurons(layer, state)
+    return adapter.after_mlp(layer, state, adapter.mlp_output(layer, adjust(layer, neurons) if adjust else neurons))
 
 
 def _last_token_attention(queries: Tensor, keys: Tensor, values: Tensor, clean: CleanLayer) -> Tensor:

@@ -14,50 +14,51 @@ from kn_thesis.localization.clean import Adjust, CleanLayer
 from kn_thesis.models.adapter import Adapter, attend
 
 
-def restarted(
-    adapter: Adapter, run: list[CleanLayer], gaps: Tensor, activations: list[Tensor], adjust: Adjust | None = None
-) -> Tensor:
-    """Last hidden states at the gap when a layer's neurons there are replaced.
+def nothing(run: list[CleanLayer]) -> Tensor:
+    """Travelling rows below the first layer: (prompts, 0, tokens, hidden)."""
+    return run[0].hidden.new_empty(len(run[0].hidden), 0, *run[0].hidden.shape[1:])
 
-    `activations[l]` (prompts, rows, width) are the rows that start at layer l with these neurons; `adjust` changes
-    the gap's neurons of rows that started below as they pass a layer.
-    Returns (prompts, rows of all layers, hidden), those of layer 0 first.
+
+def passed(
+    adapter: Adapter,
+    run: list[CleanLayer],
+    layer: int,
+    gaps: Tensor,
+    travelling: Tensor,
+    fresh: Tensor,
+    adjust: Adjust | None = None,
+) -> Tensor:
+    """Rows that leave a layer, first those that travel: (prompts, rows, tokens, hidden); the last layer's gaps alone.
+
+    travelling (prompts, rows, tokens, hidden) differ in all tokens, fresh (prompts, rows, hidden) have started just
+    below: only the gap's token differs. `adjust` changes the gap's neurons on the way.
     """
-    prompts, tokens = run[0].hidden.shape[:2]
+    clean, last = run[layer], layer + 1 == len(run)
+    if not travelling.shape[1] + fresh.shape[1]:
+        return travelling[:, :, 0] if last else travelling
+    prompts, tokens = clean.hidden.shape[:2]
     positions = torch.arange(tokens, device=gaps.device)
-    at_gap = (positions == gaps[:, None])[:, None, :, None]  # (prompts, 1, tokens, 1)
     index = torch.arange(prompts, device=gaps.device), gaps
-    # Rows whose tokens all differ, and those that have just left the layer they started in: the gap's token alone.
-    full = run[0].hidden.new_empty(prompts, 0, *run[0].hidden.shape[1:])
-    fresh = run[0].hidden.new_empty(prompts, 0, run[0].hidden.shape[-1])
-    for layer, clean in enumerate(run):
-        last = layer + 1 == len(run)
-        parts = [(full, adapter.project(layer, full, positions))] if full.shape[1] else []
-        if fresh.shape[1]:
-            # One position serves all fresh rows: a masked family has its positions in the embeddings.
-            new = adapter.project(layer, fresh, positions[:1])
-            shared = (clean.queries, clean.keys, clean.values)
-            spread = [_spread(x, y, at_gap[..., None]) for x, y in zip(shared, new, strict=True)]
-            parts.append((_spread(clean.hidden, fresh, at_gap), spread))
-        if parts:
-            if last:
-                parts = [(_at(hidden, index), (_at(q, index)[:, :, None], k, v)) for hidden, (q, k, v) in parts]
-            hidden = torch.cat([part[0] for part in parts], dim=1)
-            context = torch.cat([attend(*part[1]) for part in parts], dim=1)
-            context = context.view(*hidden.shape[:-1], *context.shape[-2:])
-            state = adapter.after_attention(layer, hidden, adapter.attention_output(layer, context))
-            neurons = adapter.neurons(layer, state)
-            if adjust and last:
-                neurons = adjust(layer, neurons)
-            elif adjust:
-                neurons.transpose(1, 2)[index] = adjust(layer, _at(neurons, index))
-            full = adapter.after_mlp(layer, state, adapter.mlp_output(layer, neurons))
-        elif last:
-            full = full[:, :, 0]
-        replaced = activations[layer]
-        state = clean.state[:, None].expand(-1, replaced.shape[1], -1)
-        fresh = adapter.after_mlp(layer, state, adapter.mlp_output(layer, replaced))
-    return torch.cat((full, fresh), dim=1)
+    parts = [(travelling, adapter.project(layer, travelling, positions))] if travelling.shape[1] else []
+    if fresh.shape[1]:
+        at_gap = (positions == gaps[:, None])[:, None, :, None]  # (prompts, 1, tokens, 1)
+        # One position serves all fresh rows: a masked family has its positions in the embeddings.
+        new = adapter.project(layer, fresh, positions[:1])
+        shared = (clean.queries, clean.keys, clean.values)
+        spread = [_spread(x, y, at_gap[..., None]) for x, y in zip(shared, new, strict=True)]
+        parts.append((_spread(clean.hidden, fresh, at_gap), spread))
+    if last:
+        parts = [(_at(hidden, index), (_at(q, index)[:, :, None], k, v)) for hidden, (q, k, v) in parts]
+    hidden = torch.cat([part[0] for part in parts], dim=1)
+    context = torch.cat([attend(*part[1]) for part in parts], dim=1)
+    context = context.view(*hidden.shape[:-1], *context.shape[-2:])
+    state = adapter.after_attention(layer, hidden, adapter.attention_output(layer, context))
+    neurons = adapter.neurons(layer, state)
+    if adjust and last:
+        neurons = adjust(layer, neurons)
+    elif adjust:
+        neurons.transpose(1, 2)[index] = adjust(layer, _at(neurons, index))
+    return adapter.after_mlp(layer, state, adapter.mlp_output(layer, neurons))
 
 
 def _spread(clean: Tensor, fresh: Tensor, at_gap: Tensor) -> Tensor:

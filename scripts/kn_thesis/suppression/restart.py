@@ -2,7 +2,7 @@
 
 A set's neurons are changed at the gap alone, in every layer that it reaches into. The untouched run is made once per
 prompt; a row (one set under one operation) takes up from it at the set's first layer, and rows of all sets travel up
-together (`localization.causal`, `localization.masked`).
+together (`localization.restarted`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kn_thesis.localization.attribution import HEAD_ROWS, RESTARTED
 from kn_thesis.localization.clean import CleanLayer, clean_run
+from kn_thesis.localization.restarted import restarted
+from kn_thesis.localization.room import head_rows
 from kn_thesis.models.adapter import Adapter, precise
 from kn_thesis.models.finite import not_finite
 from kn_thesis.models.memory import Room, worked
@@ -197,17 +198,15 @@ class _Plan:
             edit(layer.neurons[:, None].repeat(1, count, 1))
             for layer, count, edit in zip(run, self.starting, self.fresh, strict=True)
         ]
-        return RESTARTED[adapter.objective](
-            adapter, run, gaps, activations, lambda layer, neurons: self.travelling[layer](neurons)
-        )
+        return restarted(adapter, run, gaps, activations, lambda layer, neurons: self.travelling[layer](neurons))
 
 
 @torch.no_grad()
 def _log_probabilities(adapter: Adapter, hidden: Tensor, asked: Tensor) -> Tensor:
     """Log-probabilities (prompts, rows, asked), from hidden (prompts, rows, hidden) and token ids (prompts, asked)."""
     wanted = asked[:, None].expand(-1, hidden.shape[1], -1).flatten(0, 1)
-    parts = []
-    for part, tokens in zip(hidden.flatten(0, 1).split(HEAD_ROWS), wanted.split(HEAD_ROWS), strict=True):
+    parts, rows = [], head_rows(adapter.vocabulary)
+    for part, tokens in zip(hidden.flatten(0, 1).split(rows), wanted.split(rows), strict=True):
         logits = adapter.logits(part)
         logits = logits.to(precise(logits))
         parts.append(logits.gather(1, tokens) - logits.logsumexp(1, keepdim=True))

@@ -67,9 +67,18 @@ def cue_noise(
     first, last = cue
     drawn = torch.randn(draws, last - first, embeddings.shape[1], generator=generator, dtype=torch.float64)
     noise = torch.zeros(draws, tokens, embeddings.shape[1], device=embeddings.device, dtype=embeddings.dtype)
-    scale = sigmas * float(embeddings.to(precise(embeddings)).std())
+    scale = sigmas * standard_deviation(embeddings)
     noise[:, first:last] = (scale * drawn).to(noise)
     return noise
+
+
+@torch.no_grad()
+def standard_deviation(embeddings: Tensor) -> float:
+    """Of all entries of a matrix (rows, width), in float64, some rows at a time: a copy may not fit beside a model."""
+    parts = embeddings.split(max(1, 2**22 // embeddings.shape[1]))
+    mean = sum(float(part.sum(dtype=torch.float64)) for part in parts) / embeddings.numel()
+    squares = sum(float((part.double() - mean).square().sum()) for part in parts)
+    return (squares / (embeddings.numel() - 1)) ** 0.5
 
 
 @torch.no_grad()
