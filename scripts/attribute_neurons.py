@@ -8,12 +8,14 @@ from kn_thesis.corpora.gaps import encoded_from
 from kn_thesis.errors import logged
 from kn_thesis.localization.attribution import attribute
 from kn_thesis.models.load import load_model
+from kn_thesis.shards import BLOCK, shard
 
 with logged(snakemake.log[0], snakemake.input):
     model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)
     for source, result in zip(snakemake.input.prompts, snakemake.output.attributions, strict=True):
         print(source)
         prompts = pd.read_parquet(source).query("attributed")
+        prompts = prompts.iloc[list(shard(len(prompts), snakemake.wildcards.get("scatteritem"), BLOCK))]
         encoded = [
             encoded_from(ids, gap, target)
             for ids, gap, target in zip(prompts["input_ids"], prompts["gap"], prompts["target_ids"], strict=True)

@@ -12,6 +12,7 @@ from kn_thesis.editing.task import Continued, edit_task
 from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
 from kn_thesis.models.load import load_model
+from kn_thesis.shards import apart
 
 with logged(snakemake.log[0], snakemake.input):
     model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)
@@ -35,7 +36,7 @@ with logged(snakemake.log[0], snakemake.input):
         asked = read_asked(model, snakemake.params.links[task], synonyms.get(task, {}), **settings)
         found = edit_task(
             model, find, asked.requests, asked.statuses, asked.questions, Continued(**settings["continued"]),
-            settings["batch_tokens"],
+            settings["batch_tokens"], together=not apart(method), item=snakemake.wildcards.get("scatteritem"),
         )  # fmt: skip
         for reason, count in (*found.edits["status"].value_counts().items(), *asked.left_out.items()):
             print(f"{count:7} {reason}")

@@ -4,14 +4,13 @@ import pandas as pd
 
 from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
-from kn_thesis.localization.results import Attribution
+from kn_thesis.localization.results import load_shards
 from kn_thesis.localization.statistics import select_in_task
 
 with logged(snakemake.log[0], snakemake.input):
     settings = dict(snakemake.params.settings)
     for number, task in enumerate(snakemake.params.tasks):
-        source = snakemake.input.attributions[number]
-        attribution, names = Attribution.load(source)
+        attribution, names = load_shards(snakemake.input.attributions[number :: len(snakemake.params.tasks)])
         prompts = pd.read_parquet(snakemake.input.prompts[number], columns=["prompt", "kind", "group", "number"])
         about = {"model": snakemake.params.model, "task": task}
         found = select_in_task(attribution, names, prompts, about, settings)

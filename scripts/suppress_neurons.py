@@ -6,17 +6,25 @@ import pandas as pd
 
 from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
-from kn_thesis.localization.results import Attribution
+from kn_thesis.localization.results import load_shards
 from kn_thesis.models.load import load_model
-from kn_thesis.suppression.effects import Settings, suppress_task
+from kn_thesis.shards import BLOCK, shard
+from kn_thesis.suppression.effects import suppression_tables
+from kn_thesis.suppression.task import Settings, suppress_prompts
 
 with logged(snakemake.log[0], snakemake.input):
     model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)
     settings = Settings(**snakemake.params.settings)
     for number, source in enumerate(snakemake.input.prompts):
         print(source)
-        attribution, attributed = Attribution.load(snakemake.input.attributions[number])
-        found = suppress_task(model, pd.read_parquet(source), attribution.scores, attributed, settings)
+        prompts = pd.read_parquet(source)
+        attribution, attributed = load_shards(snakemake.input.attributions[number :: len(snakemake.input.prompts)])
+        places = shard(len(prompts), snakemake.wildcards.get("scatteritem"), BLOCK)
+        answers = suppress_prompts(model, prompts, attribution.scores, attributed, settings, places)
+        if snakemake.output.get("answers"):  # of a shard: tables are made of all of them
+            answers.save(snakemake.output.answers[number])
+            continue
+        tables = suppression_tables(answers, prompts)
         for name, paths in snakemake.output.items():
             with whole_file(paths[number]) as temporary:
-                getattr(found, name).to_parquet(temporary, index=False, compression="zstd")
+                getattr(tables, name).to_parquet(temporary, index=False, compression="zstd")

@@ -19,7 +19,8 @@ with logged(snakemake.log[0], snakemake.input):
         prompts = pd.read_parquet(source)
         # Asked here and not read from the model's evaluation, which changes whenever any task is added.
         evaluation = evaluate_prompts(model, prompts, snakemake.params.evaluation_batch)
-        found = trace_task(model, prompts, evaluation, snakemake.params.most, settings, progress=True)
+        item = snakemake.wildcards.get("scatteritem")
+        found = trace_task(model, prompts, evaluation, snakemake.params.most, settings, item=item, progress=True)
         for reason, count in found.prompts["status"].value_counts().items():
             print(f"{count:7} {reason}")
         for name, paths in snakemake.output.items():

@@ -41,7 +41,7 @@ def run(job: dict[str, Any], name: str) -> None:
         parts["input"] |= {key: job["small"] for key in ("prompts",)}
     for key, paths in parts["output"].items():
         parts["output"][key] = [path.format(run=name) for path in paths]
-    snakemake = Named(parts, log=[job["log"].format(run=name)])
+    snakemake = Named(parts, wildcards={}, log=[job["log"].format(run=name)])
     runpy.run_path(job["script"], init_globals={"snakemake": snakemake})
 
 

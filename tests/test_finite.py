@@ -172,6 +172,7 @@ def test_a_rule_stops_with_one_line_and_no_result(
     job = SimpleNamespace(
         input=Inputs(model=[str(folder / "config.json")], prompts=[str(tmp_path / "prompts.parquet")]),
         output=SimpleNamespace(attributions=[str(output)]),
+        wildcards={},
         params=SimpleNamespace(loading={"device": "cpu", "dtype": dtype}, settings={"nodes": 2}),
         log=[str(tmp_path / "job.log")],
     )

@@ -17,7 +17,8 @@ from kn_thesis.corpora.rank import rank
 from kn_thesis.models.families import FAMILIES
 from kn_thesis.models.load import Model, load_model
 from kn_thesis.models.tokenization import save_tokenizer, train_tokenizer
-from kn_thesis.suppression.effects import Settings, Suppression, suppress_task
+from kn_thesis.suppression.effects import Suppression
+from kn_thesis.suppression.task import Settings, suppress_task
 from tests.reference_suppression import plain_means, plain_word
 from tests.tiny_models import model_of
 from tests.tiny_tokenizers import TEXT

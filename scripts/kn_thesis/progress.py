@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from typing import TypeVar
 
-Item = TypeVar("Item")
+Items = TypeVar("Items", bound=Sized)
 
 
-def shown(batches: Sequence[list[Item]], total: int, what: str, unit: str, wanted: bool) -> Iterator[list[Item]]:
+def shown(batches: Sequence[Items], total: int, what: str, unit: str, wanted: bool) -> Iterator[Items]:
     """The batches, with a bar on stderr that counts their items up to `total` if that is wanted."""
     if not wanted:
         yield from batches

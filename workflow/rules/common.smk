@@ -138,14 +138,16 @@ class Batch(NamedTuple):
         return [pattern.format(model=self.model, task=task) for task in self.tasks]
 
 
-def batches(tasks_of_model, apart=True):
-    """Each model's tasks, paradigms and relations apart or not, in batches of `tasks.per_job`: each has its own rule.
+def batches(tasks_of_model, apart=True, size=None):
+    """Each model's tasks, paradigms and relations apart or not, in batches of `size`, by default `tasks.per_job`.
+
+    Each has its own rule.
 
     A wildcard cannot stand for several tasks, and a job for each would spend most of a small study on imports.
     """
     found = []
     for model in STUDY.models:
-        tasks, size = tasks_of_model(model), STUDY.tasks.per_job
+        tasks, size = tasks_of_model(model), size or STUDY.tasks.per_job
         kinds = [[task for task in tasks if TASKS[task].kind == kind] for kind in ("paradigm", "relation")]
         kinds = kinds if apart else [tasks]
         parts = [kind[start : start + size] for kind in kinds for start in range(0, len(kind), size)]

@@ -2,7 +2,19 @@
 
 EDITED = {model: edited_tasks(model) for model in STUDY.models if edited_tasks(model) and editors_of(model)}
 SWEPT = {model: swept_tasks(model) for model in EDITED if swept_tasks(model)}
-EDITS = "results/editing/{model}/{editor}/{task}"
+EDITING_TABLES = {
+    name: f"results/editing/{{model}}/{{editor}}/{{task}}.{name}.parquet"
+    for name in ("edits", "questions", "completions")
+}
+
+
+def editing_outputs(batch, editor):
+    """The tables of each task, or of a shard of it."""
+    sharded = is_sharded("editing", editor)
+    return {
+        name: [of_shard(path.format(model=batch.model, editor=editor, task=task), sharded) for task in batch.tasks]
+        for name, path in EDITING_TABLES.items()
+    }
 
 
 rule collect_covariance:
@@ -33,7 +45,7 @@ rule collect_covariance:
         "../../scripts/collect_covariance.py"
 
 
-for batch in batches(lambda model: EDITED.get(model, []), apart=False):
+for batch in shard_batches("editing", lambda model: EDITED.get(model, []), apart=False):
     for editor in editors_of(batch.model):
 
         rule:
@@ -44,22 +56,11 @@ for batch in batches(lambda model: EDITED.get(model, []), apart=False):
                 **edit_inputs(batch),
                 covariance=covariance_of(batch.model, editor),
             output:
-                edits=[
-                    f"{EDITS}.edits.parquet".format(model=batch.model, editor=editor, task=task)
-                    for task in batch.tasks
-                ],
-                questions=[
-                    f"{EDITS}.questions.parquet".format(model=batch.model, editor=editor, task=task)
-                    for task in batch.tasks
-                ],
-                completions=[
-                    f"{EDITS}.completions.parquet".format(model=batch.model, editor=editor, task=task)
-                    for task in batch.tasks
-                ],
+                **editing_outputs(batch, editor),
             log:
-                f"results/logs/edit_tasks/{batch.name}/{editor}.log",
+                of_shard(f"results/logs/edit_tasks/{batch.name}/{editor}.log", is_sharded("editing", editor)),
             benchmark:
-                f"results/benchmarks/edit_tasks/{batch.name}/{editor}.tsv"
+                of_shard(f"results/benchmarks/edit_tasks/{batch.name}/{editor}.tsv", is_sharded("editing", editor))
             group:
                 "editing"
             conda:
@@ -111,15 +112,39 @@ for batch in batches(lambda model: SWEPT.get(model, []), apart=False):
             "../../scripts/sweep_layers.py"
 
 
+if SHARDS["editing"] > 1:
+
+    rule gather_edits:
+        """The tables of one model, editor and task, from those of its shards."""
+        input:
+            **{name: gather.editing(of_shard(path), **KEPT) for name, path in EDITING_TABLES.items()},
+        output:
+            **EDITING_TABLES,
+        log:
+            "results/logs/gather_edits/{model}/{editor}/{task}.log",
+        benchmark:
+            "results/benchmarks/gather_edits/{model}/{editor}/{task}.tsv"
+        wildcard_constraints:
+            editor=one_of([name for name in STUDY.editing.editors if is_sharded("editing", name)]),
+        group:
+            "editing"
+        conda:
+            "../../envs/statistics.yaml"
+        params:
+            code=code("gather_edits"),
+        script:
+            "../../scripts/gather_edits.py"
+
+
 rule summarise_editing:
     """The criteria and their tests, layers against tracing, both directions against one, per model and editor."""
     input:
         editing=[
-            f"{EDITS}.{table}.parquet".format(model=model, editor=editor, task=task)
+            table.format(model=model, editor=editor, task=task)
             for model in EDITED
             for editor in editors_of(model)
             for task in EDITED[model]
-            for table in ("edits", "questions", "completions")
+            for table in EDITING_TABLES.values()
         ],
         layers=[f"results/editing/{model}/layers/{task}.parquet" for model in SWEPT for task in SWEPT[model]],
         tracing=[

@@ -1,6 +1,6 @@
 """Localization: attribution, selection, and what they say of each task."""
 
-for batch in batches(tasks_of):
+for batch in shard_batches("attribution", tasks_of):
 
     rule:
         """Integrated gradients over the MLP neurons of one model for the prompts of each task."""
@@ -10,11 +10,14 @@ for batch in batches(tasks_of):
             model=model_files(batch.model),
             prompts=batch.files("results/prompts/{model}/{task}.parquet"),
         output:
-            attributions=batch.files("results/localization/{model}/{task}.safetensors"),
+            attributions=[
+                of_shard(path, is_sharded("attribution"))
+                for path in batch.files("results/localization/{model}/{task}.safetensors")
+            ],
         log:
-            f"results/logs/attribute_neurons/{batch.name}.log",
+            of_shard(f"results/logs/attribute_neurons/{batch.name}.log", is_sharded("attribution")),
         benchmark:
-            f"results/benchmarks/attribute_neurons/{batch.name}.tsv"
+            of_shard(f"results/benchmarks/attribute_neurons/{batch.name}.tsv", is_sharded("attribution"))
         group:
             "attribution"
         conda:
@@ -30,14 +33,14 @@ for batch in batches(tasks_of):
             "../../scripts/attribute_neurons.py"
 
 
-for batch in batches(tasks_of):
+for batch in shard_batches("attribution", tasks_of):
 
     rule:
         """Knowledge neurons of each group of prompts, and |KN|, τ and R²₁ of each task with their intervals."""
         name:
             f"select_neurons_{batch.name}"
         input:
-            attributions=batch.files("results/localization/{model}/{task}.safetensors"),
+            attributions=attributions_of(batch),
             prompts=batch.files("results/prompts/{model}/{task}.parquet"),
         output:
             neurons=batch.files("results/localization/{model}/{task}.neurons.parquet"),

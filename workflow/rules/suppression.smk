@@ -3,9 +3,17 @@
 SUPPRESSED = [model for model in STUDY.models if paradigms_of(model)]
 IN_WORLDS = [model for model in SUPPRESSED if model in TRAINED and STUDY.corpora.source == "world"]
 SUPPRESSION = "results/suppression/{model}/{task}"
+SUPPRESSION_TABLES = {name: f"{SUPPRESSION}.{name}.parquet" for name in ("effects", "controls", "sets", "words")}
 
 
-for batch in batches(paradigms_of):
+def suppression_outputs(batch):
+    """A task's tables, or a shard's answers, of which they are made."""
+    if is_sharded("suppression"):
+        return {"answers": [of_shard(path) for path in batch.files(f"{SUPPRESSION}.safetensors")]}
+    return {name: batch.files(path) for name, path in SUPPRESSION_TABLES.items()}
+
+
+for batch in shard_batches("suppression", paradigms_of):
 
     rule:
         """Every studied word at every prompt, before and after each target's and number's neurons are changed."""
@@ -14,16 +22,13 @@ for batch in batches(paradigms_of):
         input:
             model=model_files(batch.model),
             prompts=batch.files("results/prompts/{model}/{task}.parquet"),
-            attributions=batch.files("results/localization/{model}/{task}.safetensors"),
+            attributions=attributions_of(batch),
         output:
-            effects=batch.files(f"{SUPPRESSION}.effects.parquet"),
-            controls=batch.files(f"{SUPPRESSION}.controls.parquet"),
-            sets=batch.files(f"{SUPPRESSION}.sets.parquet"),
-            words=batch.files(f"{SUPPRESSION}.words.parquet"),
+            **suppression_outputs(batch),
         log:
-            f"results/logs/suppress_neurons/{batch.name}.log",
+            of_shard(f"results/logs/suppress_neurons/{batch.name}.log", is_sharded("suppression")),
         benchmark:
-            f"results/benchmarks/suppress_neurons/{batch.name}.tsv"
+            of_shard(f"results/benchmarks/suppress_neurons/{batch.name}.tsv", is_sharded("suppression"))
         group:
             "suppression"
         conda:
@@ -37,6 +42,29 @@ for batch in batches(paradigms_of):
             settings=suppression_settings(),
         script:
             "../../scripts/suppress_neurons.py"
+
+
+if is_sharded("suppression"):
+
+    rule gather_suppression:
+        """The tables of one model and paradigm, from the answers of its shards."""
+        input:
+            answers=gather.suppression(of_shard(f"{SUPPRESSION}.safetensors"), **KEPT),
+            prompts="results/prompts/{model}/{task}.parquet",
+        output:
+            **SUPPRESSION_TABLES,
+        log:
+            "results/logs/gather_suppression/{model}/{task}.log",
+        benchmark:
+            "results/benchmarks/gather_suppression/{model}/{task}.tsv"
+        group:
+            "suppression"
+        conda:
+            "../../envs/statistics.yaml"
+        params:
+            code=code("gather_suppression"),
+        script:
+            "../../scripts/gather_suppression.py"
 
 
 rule test_suppression:

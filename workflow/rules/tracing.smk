@@ -1,10 +1,10 @@
 """Causal tracing: which states bring the answer back after the cue is corrupted, in facts and in syntax."""
 
 TRACED = {model: traced_tasks(model) for model in STUDY.models if traced_tasks(model)}
-TRACES = "results/tracing/{model}/{task}"
+TRACING_TABLES = {name: f"results/tracing/{{model}}/{{task}}.{name}.parquet" for name in ("prompts", "effects")}
 
 
-for batch in batches(traced_tasks):
+for batch in shard_batches("tracing", traced_tasks):
 
     rule:
         """The prompts of each task that one model gets right: clean, corrupted, and restored token by token."""
@@ -14,12 +14,14 @@ for batch in batches(traced_tasks):
             model=model_files(batch.model),
             prompts=batch.files("results/prompts/{model}/{task}.parquet"),
         output:
-            prompts=batch.files(f"{TRACES}.prompts.parquet"),
-            effects=batch.files(f"{TRACES}.effects.parquet"),
+            **{
+                name: [of_shard(path, is_sharded("tracing")) for path in batch.files(pattern)]
+                for name, pattern in TRACING_TABLES.items()
+            },
         log:
-            f"results/logs/trace_prompts/{batch.name}.log",
+            of_shard(f"results/logs/trace_prompts/{batch.name}.log", is_sharded("tracing")),
         benchmark:
-            f"results/benchmarks/trace_prompts/{batch.name}.tsv"
+            of_shard(f"results/benchmarks/trace_prompts/{batch.name}.tsv", is_sharded("tracing"))
         group:
             "tracing"
         conda:
@@ -35,6 +37,28 @@ for batch in batches(traced_tasks):
             evaluation_batch=STUDY.attribution.batch_tokens,
         script:
             "../../scripts/trace_prompts.py"
+
+
+if is_sharded("tracing"):
+
+    rule gather_tracing:
+        """The tables of one model and task, from those of its shards."""
+        input:
+            **{name: gather.tracing(of_shard(path), **KEPT) for name, path in TRACING_TABLES.items()},
+        output:
+            **TRACING_TABLES,
+        log:
+            "results/logs/gather_tracing/{model}/{task}.log",
+        benchmark:
+            "results/benchmarks/gather_tracing/{model}/{task}.tsv"
+        group:
+            "tracing"
+        conda:
+            "../../envs/statistics.yaml"
+        params:
+            code=code("gather_tracing"),
+        script:
+            "../../scripts/gather_tracing.py"
 
 
 rule summarise_tracing:

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from kn_thesis.configuration.editing import Editing
 from kn_thesis.configuration.own_tasks import OwnTasks
+from kn_thesis.configuration.shards import Shards
 from kn_thesis.configuration.types import (
     MOST,
     Count,
@@ -94,6 +95,7 @@ class Tasks(Strict):
     attributed: Count = Field(60, description="most prompts per task whose neurons are localized")
     max_target_tokens: Count = Field(3, description="longer targets are left out and counted")
     per_job: Count = Field(1, description="most tasks of a model that one job does; starting one takes seconds")
+    shards: Shards = Field(default_factory=Shards, description="most prompts of a task that one job does")
 
     @model_validator(mode="after")
     def _some(self) -> Tasks:

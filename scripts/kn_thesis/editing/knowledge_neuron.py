@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
 
 from kn_thesis.corpora.gaps import Encoded
@@ -20,9 +21,9 @@ from kn_thesis.editing.update import Edit, Update
 from kn_thesis.localization.attribution import attribute
 from kn_thesis.localization.selection import select_neurons
 from kn_thesis.models.adapter import precise
+from kn_thesis.shards import EDITS, blocks
 
 if TYPE_CHECKING:
-    import pandas as pd
     from torch import Tensor
 
     from kn_thesis.models.load import Model
@@ -50,10 +51,22 @@ class Settings:
 
 def find_edits(model: Model, requests: Sequence[Request], settings: Settings) -> list[Edit]:
     """The edit of each request, in order; those without a knowledge neuron of their own fail, and say so."""
+    found = [_selected(model, requests, part, settings) for part in blocks(range(len(requests)), EDITS)]
+    selected = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["group", "layer", "neuron"])
+    own = own_neurons(selected, len(requests), settings.shared)
+    embeddings = model.adapter.output_embeddings()
+    return [
+        _edit(model, request, own[own["group"] == str(number)], embeddings, settings)
+        for number, request in enumerate(requests)
+    ]
+
+
+def _selected(model: Model, requests: Sequence[Request], part: range, settings: Settings) -> pd.DataFrame:
+    """Rows of `select_neurons` of some requests, the number of a request as its group; scores are not kept."""
     prompts: list[Encoded] = []
     groups: list[str] = []
-    for number, request in enumerate(requests):
-        asked = request.paraphrases[: settings.paraphrases] or (request.old_prompt,)
+    for number in part:
+        asked = requests[number].paraphrases[: settings.paraphrases] or (requests[number].old_prompt,)
         prompts += asked
         groups += [str(number)] * len(asked)
     scores = attribute(
@@ -63,13 +76,7 @@ def find_edits(model: Model, requests: Sequence[Request], settings: Settings) ->
         nodes=settings.nodes,
         batch_tokens=settings.batch_tokens,
     ).scores
-    selected = select_neurons(scores, groups, coarse=settings.coarse, share=settings.share)
-    own = own_neurons(selected, len(requests), settings.shared)
-    embeddings = model.adapter.output_embeddings()
-    return [
-        _edit(model, request, own[own["group"] == str(number)], embeddings, settings)
-        for number, request in enumerate(requests)
-    ]
+    return select_neurons(scores, groups, coarse=settings.coarse, share=settings.share)
 
 
 def own_neurons(selected: pd.DataFrame, requests: int, shared: float) -> pd.DataFrame:

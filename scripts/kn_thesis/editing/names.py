@@ -12,6 +12,7 @@ TOO_LONG = "longer than the model's positions"
 NO_NEURONS = "no knowledge neuron was found"
 DIVERGED = "the optimisation diverged"
 SINGULAR = "the covariance is singular"
+ELSEWHERE = "in another shard"
 
 # What an edit is asked, and what is right afterwards: a relation's criteria, then those of an agreement edit. The
 # authors' poster has four rows of those: reliability and other distractor, subject and both.

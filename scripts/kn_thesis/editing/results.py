@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+
+from kn_thesis.editing.names import ELSEWHERE
 
 EDITS = {
     **dict.fromkeys(("edit", "cluster", "subject", "old", "new", "text", "status"), "str"),
@@ -45,3 +48,19 @@ class Editing:
     edits: pd.DataFrame
     questions: pd.DataFrame
     completions: pd.DataFrame
+
+
+def gathered(parts: Sequence[Editing]) -> Editing:
+    """The shards of a task as one."""
+    edits = parts[0].edits.copy()
+    for part in parts[1:]:
+        own = part.edits["status"] != ELSEWHERE
+        edits.loc[own] = part.edits.loc[own]
+    rest = ([getattr(part, name) for part in parts] for name in ("questions", "completions"))
+    return typed(edits, *(pd.concat(frames, ignore_index=True) for frames in rest))
+
+
+def typed(*tables: pd.DataFrame) -> Editing:
+    """The three tables with their columns and types."""
+    kinds = (EDITS, QUESTIONS, COMPLETIONS)
+    return Editing(*(table[list(kind)].astype(kind) for table, kind in zip(tables, kinds, strict=True)))

@@ -11,8 +11,10 @@ import pandas as pd
 
 from kn_thesis.editing.answers import Said, answers
 from kn_thesis.editing.continuations import Sampler, continue_rows, end_token, entropy, readable
-from kn_thesis.editing.names import EDITED
-from kn_thesis.editing.results import COMPLETIONS, EDITS, QUESTIONS, Editing
+from kn_thesis.editing.names import EDITED, ELSEWHERE
+from kn_thesis.editing.results import COMPLETIONS, EDITS, QUESTIONS, Editing, typed
+from kn_thesis.shards import EDITS as BLOCK
+from kn_thesis.shards import blocks, shard
 
 if TYPE_CHECKING:
     from kn_thesis.editing.request import Question, Request
@@ -40,22 +42,51 @@ def edit_task(
     questions: Mapping[str, Sequence[Question]],
     continued: Continued,
     batch_tokens: int = 4096,
+    *,
+    together: bool = False,
+    item: str | None = None,
 ) -> Editing:
     """The tables of one task; `statuses` has a row per request considered (requests.make_requests).
 
     questions: of each request, by its name. An edit that fails is asked all the same, of the model as it is.
+    together: edits are found for all requests at once, because they depend on each other; else block by block.
+    item: only the requests of this shard (`shards`), the others ELSEWHERE; `gathered` makes a whole of all.
     """
+    places = shard(len(requests), item, BLOCK)
+    parts = [places] if together else list(blocks(places, BLOCK))
+    found = [
+        _edit_block(model, find_edits, [requests[place] for place in part], questions, continued, batch_tokens)
+        for part in parts or [range(0)]
+    ]
+    edits = statuses.set_index("edit").reindex(columns=list(EDITS)[1:])
+    edits["steps"], edits["layers"] = 0, ""
+    edits.loc[[request.name for n, request in enumerate(requests) if n not in places], "status"] = ELSEWHERE
+    for name, row in (entry for rows, _, _ in found for entry in rows.items()):
+        edits.loc[name, list(row)] = list(row.values())
+    tables = (pd.concat(frames, ignore_index=True) for frames in zip(*(part[1:] for part in found), strict=True))
+    return typed(edits.reset_index(), *tables)
+
+
+def _edit_block(
+    model: Model,
+    find_edits: FindEdits,
+    requests: Sequence[Request],
+    questions: Mapping[str, Sequence[Question]],
+    continued: Continued,
+    batch_tokens: int,
+) -> tuple[dict[str, dict[str, object]], pd.DataFrame, pd.DataFrame]:
+    """What became of some requests, by name; their questions and completions."""
     edits = find_edits(requests)
     asked = [list(questions[request.name]) for request in requests]
     table = ask(model, requests, edits, asked, batch_tokens)
-    found = _edits(model, requests, edits, statuses)
+    rows = _rows(model, requests, edits)
     if model.adapter.objective == "masked":
-        return Editing(found, table, pd.DataFrame(columns=list(COMPLETIONS)).astype(COMPLETIONS))
+        return rows, table, pd.DataFrame(columns=list(COMPLETIONS)).astype(COMPLETIONS)
     entropies = _entropies(model, requests, edits, continued, batch_tokens)
-    found = found.set_index("edit")
     for name, values in zip(("entropy_before", "entropy_after"), entropies, strict=True):
-        found.loc[[request.name for request in requests], name] = values
-    return Editing(found.reset_index(), table, _completions(model, edits, asked, continued, batch_tokens))
+        for request, value in zip(requests, values, strict=True):
+            rows[request.name][name] = value
+    return rows, table, _completions(model, edits, asked, continued, batch_tokens)
 
 
 def ask(
@@ -109,9 +140,9 @@ def _answered(model: Model, request: Request, asked: Sequence[Question], before:
     return table
 
 
-def _edits(model: Model, requests: Sequence[Request], edits: Sequence[Edit], statuses: pd.DataFrame) -> pd.DataFrame:
-    """results.Editing.edits without entropies: what became of each request, and of those that were never edited."""
-    rows = {}
+def _rows(model: Model, requests: Sequence[Request], edits: Sequence[Edit]) -> dict[str, dict[str, object]]:
+    """Columns of results.Editing.edits without entropies: what became of each request."""
+    rows: dict[str, dict[str, object]] = {}
     for request, edit in zip(requests, edits, strict=True):
         layers = sorted(update.layer for update in edit.updates)
         weights = [float(model.adapter.value_weight(layer).float().norm()) for layer in layers]
@@ -124,11 +155,7 @@ def _edits(model: Model, requests: Sequence[Request], edits: Sequence[Edit], sta
             "update_norm": float(np.linalg.norm(norms)) if norms else np.nan,
             "weight_norm": float(np.linalg.norm(weights)) if weights else np.nan,
         }
-    table = statuses.set_index("edit").reindex(columns=list(EDITS)[1:])
-    table["steps"], table["layers"] = 0, ""
-    for name, row in rows.items():
-        table.loc[name, list(row)] = list(row.values())
-    return table.reset_index()[list(EDITS)].astype(EDITS)
+    return rows
 
 
 def _entropies(

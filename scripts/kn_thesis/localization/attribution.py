@@ -23,11 +23,12 @@ from kn_thesis.localization.clean import clean_run
 from kn_thesis.localization.quadrature import quadrature_rule
 from kn_thesis.localization.restarted import restarted, slopes
 from kn_thesis.localization.results import Attribution
-from kn_thesis.localization.room import BLOCK, Layout, head_rows, layout, tokens_held
+from kn_thesis.localization.room import Layout, head_rows, layout, tokens_held
 from kn_thesis.models.adapter import Adapter, precise
 from kn_thesis.models.finite import not_finite
 from kn_thesis.models.memory import Room, worked
 from kn_thesis.progress import shown
+from kn_thesis.shards import BLOCK
 
 if TYPE_CHECKING:
     from kn_thesis.models.load import Model

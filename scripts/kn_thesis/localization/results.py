@@ -55,4 +55,13 @@ class Attribution:
             raise UserError(f"{path}: not a file of attributions ({error}); delete it and make it anew") from error
 
 
+def load_shards(paths: Sequence[str | Path]) -> tuple[Attribution, list[str]]:
+    """The attribution in the files of a task's shards, in their order, as if they were one. Raises UserError."""
+    parts = [Attribution.load(path) for path in paths]
+    if len(parts) == 1:
+        return parts[0]
+    fields = {name: np.concatenate([getattr(part, name) for part, _ in parts]) for name in _FIELDS}
+    return Attribution(**fields), [prompt for _, names in parts for prompt in names]
+
+
 _FIELDS = ("scores", "residuals", "probability", "baseline")

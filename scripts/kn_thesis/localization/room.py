@@ -9,9 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-# Batches are made of prompts of one block, and a shard is made of whole blocks: which prompts are added up in one
-# matrix product, and with it the last digit of a result, does not depend on how a task is split over jobs.
-BLOCK = 64
 HEAD_NUMBERS = 2**24  # scores over the vocabulary in memory at once
 # What a layer's graph holds for a token, in numbers: of the state's width, and of neurons. Families differ in what
 # their functions keep (GPT-2's GELU is made of eight); tests/test_room.py holds each below this.

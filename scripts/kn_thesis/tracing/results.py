@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+
+from kn_thesis.tracing.names import TRACED
 
 
 @dataclass(frozen=True)
@@ -27,3 +30,12 @@ class Tracing:
 def read_tracing(folder: str | Path, task: str) -> Tracing:
     """The tables of one model and task from the files {task}.prompts.parquet and {task}.effects.parquet."""
     return Tracing(*(pd.read_parquet(Path(folder) / f"{task}.{name}.parquet") for name in ("prompts", "effects")))
+
+
+def gathered(parts: Sequence[Tracing]) -> Tracing:
+    """The shards of a task as one: each has every prompt, and has traced some of them."""
+    prompts = parts[0].prompts.copy()
+    for part in parts[1:]:
+        traced = part.prompts["status"] == TRACED
+        prompts.loc[traced] = part.prompts.loc[traced]
+    return Tracing(prompts, pd.concat([part.effects for part in parts], ignore_index=True))

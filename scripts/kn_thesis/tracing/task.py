@@ -12,6 +12,7 @@ from kn_thesis.corpora.gaps import Encoded, encoded_from
 from kn_thesis.corpora.rank import rank
 from kn_thesis.models.length import too_long
 from kn_thesis.progress import shown
+from kn_thesis.shards import shard
 from kn_thesis.tracing.names import NO_CUE, NO_TOKEN, NOT_SAMPLED, TOO_LONG, TRACED, WRONG
 from kn_thesis.tracing.prompt import Settings, room_of, trace_prompt
 from kn_thesis.tracing.results import Tracing
@@ -39,11 +40,13 @@ def trace_task(
     most: int,
     settings: Settings,
     *,
+    item: str | None = None,
     progress: bool = False,
 ) -> Tracing:
     """Trace up to `most` prompts of a table of prompts that the model gets right, as many clusters as there can be.
 
-    evaluation: `correct` by prompt. A sample ranks prompts by names alone. With `progress`, a bar on stderr.
+    evaluation: `correct` by prompt. A sample ranks prompts by names alone. item: of these, only a shard's (`shards`);
+    `gathered` makes a whole of all. With `progress`, a bar on stderr.
     """
     prompts = prompts.reset_index(drop=True)
     clusters = prompts["noun"].where(prompts["kind"] == "paradigm", prompts["group"])
@@ -55,6 +58,7 @@ def trace_task(
         if not isinstance(found, str):
             rows[prompt.prompt] = found
     chosen = _spread(list(rows), dict(zip(prompts["prompt"], clusters, strict=True)), most, settings.seed)
+    chosen = [chosen[place] for place in shard(len(chosen), item)]
     table = pd.DataFrame({"prompt": prompts["prompt"], "cluster": clusters, "status": status})
     numbers: dict[int, dict[str, Any]] = {}
     frames, room = [], room_of(model, settings)
