@@ -236,7 +236,7 @@ def model_files(model):
 
 def loading(model):
     """How a model is loaded."""
-    return entries(STUDY.models[model], "dtype", "device")
+    return entries(STUDY.models[model], "dtype", "device", "gpus")
 
 
 def suppression_settings():

@@ -21,7 +21,7 @@ SHAPES = {model: shape_of(model) for model in STUDY.models}
 
 def uses_gpu(model):
     """How many GPUs a job with this model takes, where there are some."""
-    return 0 if STUDY.models[model].device == "cpu" else 1
+    return 0 if STUDY.models[model].device == "cpu" else STUDY.models[model].gpus
 
 
 def asked(model, done, batch_tokens):

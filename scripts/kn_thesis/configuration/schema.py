@@ -150,6 +150,7 @@ class Model(Strict):
     path: Place | None = Field(None, description="folder in the hub's format")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="weights in memory")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU when there is one")
+    gpus: Count = Field(1, le=64, description="that the model's layers are spread over, where one cannot hold them")
     world: Name = Field("baseline", description="variant of the world it is trained on and asked about")
     tasks: list[Text] | None = Field(None, min_length=1, description="of the study's tasks, only these; null: all")
     must_learn: Learned | None = Field(None, description="accuracies without which the run stops; null: no demand")

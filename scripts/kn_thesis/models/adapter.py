@@ -84,6 +84,9 @@ class Adapter(Protocol):
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores (…, vocabulary) of the next or hidden word from the last layer's hidden states (…, hidden)."""
 
+    def block(self, layer: int) -> torch.nn.Module:
+        """The module that holds all of a layer's weights."""
+
     def value_matrix(self, layer: int) -> torch.nn.Module:
         """The module whose input is the neurons: the place for a hook."""
 

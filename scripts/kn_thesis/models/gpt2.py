@@ -71,6 +71,10 @@ class Gpt2Adapter:
         """Final norm and output matrix, tied to the embeddings or not."""
         return self._head(self._norm(hidden))
 
+    def block(self, layer: int) -> nn.Module:
+        """A layer."""
+        return self._blocks[layer]
+
     def value_matrix(self, layer: int) -> nn.Module:
         """`mlp.c_proj`."""
         return self._blocks[layer].mlp.c_proj

@@ -78,6 +78,10 @@ class LlamaAdapter:
         """Final norm and output matrix, tied to the embeddings or not."""
         return self._head(self._norm(hidden))
 
+    def block(self, layer: int) -> nn.Module:
+        """A layer."""
+        return self._blocks[layer]
+
     def value_matrix(self, layer: int) -> nn.Module:
         """`mlp.down_proj`."""
         return self._blocks[layer].mlp.down_proj
