@@ -162,6 +162,11 @@ class Model(Strict):
 class Attribution(Strict):
     """Integrated gradients over MLP neurons (DESIGN.md §4)."""
 
+    neuron: Literal["activation", "preactivation"] = Field(
+        "activation",
+        description="taken after the activation function; or before it, in causal models alone, as in the public code "
+        "(docs/deviations.md): masked models have activations either way. Suppression changes what was attributed to",
+    )
     quadrature: Literal["gauss-legendre", "riemann"] = "gauss-legendre"
     nodes: Whole = Field(5, ge=1, le=10_000, description="points at which the gradient is taken")
     batch_tokens: Whole = Field(4096, ge=64, le=MOST, description="rows x tokens that are in memory at once")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ import pandas as pd
 
 from kn_thesis.corpora.gaps import Encoded, encoded_from
 from kn_thesis.models.evaluate import with_target
+from kn_thesis.models.preactivation import adapter_for
 from kn_thesis.suppression.names import FORMS, NUMBERS, OWN
 from kn_thesis.suppression.restart import Change, changed_answers, mean_activations
 from kn_thesis.suppression.sets import NeuronSet, control_sample, random_sets, selected_sets
@@ -26,7 +27,8 @@ class Settings:
     """What is changed, and what is looked at.
 
     words: group (plural, singular, biased, neutral) to words. random_sets: per set; random_prompts: most prompts they
-    are tried on; nearest: see `random_sets`. coarse, share: see `select_neurons`.
+    are tried on; nearest: see `random_sets`. coarse, share: see `select_neurons`. neuron: what the scores are of, and
+    so what is changed; see `adapter_for`.
     """
 
     operations: Sequence[str]
@@ -39,6 +41,7 @@ class Settings:
     coarse: float
     share: float
     batch_tokens: int = 4096
+    neuron: str = "activation"
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ def suppress_task(
 
     `prompts` is the task's table of prompts; `scores` (attributed, layers, width) are those of the prompts named.
     """
+    model = replace(model, adapter=adapter_for(model.adapter, settings.neuron))
     prompts = prompts.reset_index(drop=True)
     about = prompts.set_index("prompt").loc[list(attributed)]
     selected = selected_sets(
