@@ -243,6 +243,11 @@ class Suppression(Strict):
     words: Words = Field(default_factory=lambda: Words(**WORDS))
     random: RandomSets = Field(default_factory=RandomSets)
     level: OpenShare = Field(0.05, description="of significance")
+    published_over: Literal["all", "own"] = Field(
+        "all",
+        description="prompts that the published test is repeated over: all of a task, or, as in the public notebook, "
+        "those of the neurons' own number or target",
+    )
 
     @model_validator(mode="after")
     def _once(self) -> Suppression:
