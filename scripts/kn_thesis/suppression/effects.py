@@ -40,8 +40,8 @@ class Settings:
     seed: int
     coarse: float
     share: float
+    neuron: str
     batch_tokens: int = 4096
-    neuron: str = "activation"
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class Settings:
     resamples: int
     confidence: float
     seed: int
-    published_over: str = "all"
+    published_over: str
 
 
 @dataclass(frozen=True)
