@@ -50,6 +50,15 @@ def test_it_equals_the_plain_algorithm(model: Model, operation: str) -> None:
         assert row.log_change == pytest.approx(after - before, abs=1e-5) and abs(row.log_change) > 1e-4
 
 
+def test_preactivations_can_be_changed(model: Model) -> None:
+    before, prompts = model.adapter.objective == "causal", prompts_of(model)
+    found = kn_thesis.suppress(model, prompts, NEURONS, ["this"], operation="mean", neuron="preactivation")
+    encoded = [model.tokenizer.encode_prompt(prompt, "this") for prompt in prompts]
+    change = (*zip(*NEURONS, strict=True), "mean", plain_means(model.module, encoded, before), before)
+    plain = [plain_word(model.module, one.input_ids, one.gap, one.target_ids, *change) for one in encoded]
+    assert found["after"].to_numpy() == pytest.approx(np.exp(plain), rel=1e-5)
+
+
 def test_it_takes_a_table_of_neurons_and_counts_each_once(model: Model) -> None:
     table = pd.DataFrame(NEURONS * 2, columns=["layer", "neuron"]).assign(group="x")
     once = kn_thesis.suppress(model, prompts_of(model), NEURONS, WORDS[:2], operation="enhance")
@@ -67,6 +76,7 @@ def test_it_takes_a_table_of_neurons_and_counts_each_once(model: Model) -> None:
         ({"neurons": [(0, 24)]}, r"no neuron \(0, 24\): 3 layers of 24"),
         ({"neurons": [(-1, 0)]}, r"no neuron \(-1, 0\)"),
         ({"neurons": [(0.5, 1)]}, "whole numbers"),
+        ({"neuron": "gate"}, "unknown neuron 'gate': choose one of activation"),
         ({"operation": "remove"}, "unknown operation 'remove': choose one of erase"),
     ],
 )

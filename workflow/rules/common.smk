@@ -246,7 +246,7 @@ def suppression_settings():
         entries(STUDY.suppression, "operations", "words")
         | entries(STUDY.selection, "coarse", "share")
         | entries(STUDY.tasks, "max_target_tokens")
-        | entries(STUDY.attribution, "batch_tokens")
+        | entries(STUDY.attribution, "batch_tokens", "neuron")
         | {"random_sets": random.sets, "random_prompts": random.prompts, "nearest": random.nearest}
         | {"seed": STUDY.seed}
     )

@@ -62,6 +62,11 @@ class RomeSettings(Strict):
         default_factory=lambda: [(5, 10), (10, 10)],
         description="[tokens, texts] that the model writes before the prompt; []: the bare prompt alone",
     )
+    beginnings: list[Line] = Field(
+        default_factory=lambda: ["The"],
+        min_length=1,
+        description="of these texts, by turns; the public code has The, Therefore, Because, I, You",
+    )
 
 
 class Rome(Strict):

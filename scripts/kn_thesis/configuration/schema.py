@@ -165,6 +165,11 @@ class Model(Strict):
 class Attribution(Strict):
     """Integrated gradients over MLP neurons (DESIGN.md §4)."""
 
+    neuron: Literal["activation", "preactivation"] = Field(
+        "activation",
+        description="taken after the activation function; or before it, in causal models alone, as in the public code "
+        "(docs/deviations.md): masked models have activations either way. Suppression changes what was attributed to",
+    )
     quadrature: Literal["gauss-legendre", "riemann"] = "gauss-legendre"
     nodes: Whole = Field(5, ge=1, le=10_000, description="points at which the gradient is taken")
     batch_tokens: Whole = Field(
@@ -243,6 +248,11 @@ class Suppression(Strict):
     words: Words = Field(default_factory=lambda: Words(**WORDS))
     random: RandomSets = Field(default_factory=RandomSets)
     level: OpenShare = Field(0.05, description="of significance")
+    published_over: Literal["all", "own"] = Field(
+        "all",
+        description="prompts that the published test is repeated over: all of a task, or, as in the public notebook, "
+        "those of the neurons' own number or target",
+    )
 
     @model_validator(mode="after")
     def _once(self) -> Suppression:

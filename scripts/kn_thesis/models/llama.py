@@ -66,6 +66,16 @@ class LlamaAdapter:
         normed = block.post_attention_layernorm(state)
         return block.mlp.act_fn(block.mlp.gate_proj(normed)) * block.mlp.up_proj(normed)
 
+    def preactivation(self, layer: int, state: Tensor) -> Tensor:
+        """Norm, gate: `mlp.gate_proj`'s output."""
+        block = self._blocks[layer]
+        return block.mlp.gate_proj(block.post_attention_layernorm(state))
+
+    def activated(self, layer: int, preactivation: Tensor, state: Tensor) -> Tensor:
+        """Activation of the gate times the up projection."""
+        block = self._blocks[layer]
+        return block.mlp.act_fn(preactivation) * block.mlp.up_proj(block.post_attention_layernorm(state))
+
     def mlp_output(self, layer: int, neurons: Tensor) -> Tensor:
         """Value matrix."""
         return self._blocks[layer].mlp.down_proj(neurons)
