@@ -10,7 +10,12 @@ VALUE_MATRIX = {
     "bert": lambda module, layer: module.bert.encoder.layer[layer].output.dense,
     "gpt2": lambda module, layer: module.transformer.h[layer].mlp.c_proj,
     "llama": lambda module, layer: module.model.layers[layer].mlp.down_proj,
+    "roberta": lambda module, layer: module.roberta.encoder.layer[layer].output.dense,
+    "gptj": lambda module, layer: module.transformer.h[layer].mlp.fc_out,
+    "mistral": lambda module, layer: module.model.layers[layer].mlp.down_proj,
+    "qwen2": lambda module, layer: module.model.layers[layer].mlp.down_proj,
 }
+MASKED = ("bert", "roberta")
 
 
 def reference_attribution(module, input_ids, gap, target_ids, points, weights, baseline=True):
@@ -19,7 +24,7 @@ def reference_attribution(module, input_ids, gap, target_ids, points, weights, b
     `points`, `weights`: the quadrature's nodes and weights. Without `baseline`, P(0) is not computed (nan), as in the
     public implementations.
     """
-    causal = module.config.model_type != "bert"
+    causal = module.config.model_type not in MASKED
     results = []
     for j, token in enumerate(target_ids):
         ids = list(input_ids)
