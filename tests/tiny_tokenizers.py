@@ -138,7 +138,9 @@ def save_model(folder: Path, tokenizer: Tokenizer, family: str, **config: object
     """A model's folder as far as prompts need it."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
-    settings = {name: {"mask_token": token} for name, token in (("bert", "[MASK]"), ("roberta", "<mask>"))}.get(family, {})
+    settings = {name: {"mask_token": token} for name, token in (("bert", "[MASK]"), ("roberta", "<mask>"))}.get(
+        family, {}
+    )
     (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"model_max_length": int(1e30)}))
     (folder / "model.json").write_text(json.dumps({"family": family}))
     (folder / "config.json").write_text(json.dumps({"model_type": family, **config}))

@@ -93,7 +93,7 @@ class GptjAdapter:
 
 
 def _turn(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Rotary positions of each head's first entries, neighbours in pairs: x (…, tokens, heads, size), angles (…, 1, turned)."""
+    """Rotary positions of each head's first entries, in pairs: x (…, tokens, heads, size), angles (…, 1, turned)."""
     turned, rest = x.split((cosine.shape[-1], x.shape[-1] - cosine.shape[-1]), dim=-1)
     across = torch.stack((-turned[..., 1::2], turned[..., ::2]), dim=-1).flatten(-2)
     return torch.cat((turned * cosine + across * sine, rest), dim=-1)

@@ -1,6 +1,6 @@
 """Qwen2 and Qwen2.5 (Qwen Team 2024): LLaMA's layers, with biases in queries, keys and values.
 
-Where its upper layers see a window of the last tokens alone (`use_sliding_window`), inputs longer than it are not taken.
+Where upper layers see a window of the last tokens alone (`use_sliding_window`), inputs longer than it are not taken.
 """
 
 from __future__ import annotations
