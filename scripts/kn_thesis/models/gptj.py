@@ -66,9 +66,17 @@ class GptjAdapter:
 
     def neurons(self, layer: int, state: Tensor) -> Tensor:
         """The attention's norm, first MLP matrix, activation function."""
+        return self.activated(layer, self.preactivation(layer, state), state)
+
+    def preactivation(self, layer: int, state: Tensor) -> Tensor:
+        """Norm, first MLP matrix: `mlp.fc_in`'s output."""
         block = self._blocks[layer]
         read, _ = state.chunk(2, dim=-1)
-        return block.mlp.act(block.mlp.fc_in(block.ln_1(read)))
+        return block.mlp.fc_in(block.ln_1(read))
+
+    def activated(self, layer: int, preactivation: Tensor, state: Tensor) -> Tensor:
+        """Activation function."""
+        return self._blocks[layer].mlp.act(preactivation)
 
     def mlp_output(self, layer: int, neurons: Tensor) -> Tensor:
         """Value matrix."""
