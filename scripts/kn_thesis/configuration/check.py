@@ -324,6 +324,6 @@ def _editors_models_mistakes(config: Mapping[str, Any], name: Any, editor: Any) 
         if isinstance(model, str) and model not in models:
             text = f"there is no such model here: {_guess(model, list(models))}name one under `models`, or leave it out"
             mistakes.append((key, text))
-        elif isinstance(family, str) and family not in _section(editor, "families"):
+        elif family in get_args(Family) and family not in _section(editor, "families"):
             mistakes.append((key, f"it is a {family}, and the editor's `families` lack that: name it there as well"))
     return mistakes
