@@ -50,6 +50,18 @@ def test_shared_keys_and_values_are_counted() -> None:
     assert shape_from_config(config).parameters == pytest.approx(counted, rel=0.01)
 
 
+def test_gpt_j_s_positions_and_its_own_output_matrix_are_known() -> None:
+    import torch
+    import transformers
+
+    sizes = {"n_layer": 2, "n_embd": 256, "n_head": 8, "rotary_dim": 16, "n_positions": 2048}
+    config = {"model_type": "gptj", **sizes, "n_inner": None, "vocab_size": 1000}
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(**config))
+    counted = sum(parameter.numel() for parameter in model.parameters())
+    assert shape_from_config(config).parameters == pytest.approx(counted, rel=0.01)
+
+
 @pytest.mark.parametrize("family", TRAINED_FAMILIES)
 def test_a_trained_model_s_shape_is_that_of_what_is_built(family: str) -> None:
     from kn_thesis.models.architecture import Settings, build_model
