@@ -307,7 +307,7 @@ def _edited_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tuple[
         own = _section(editor, "models")
         for model, entry in _section(config, "models").items():
             family, layers = _get(entry, "family"), _get(entry, "train", "layers")
-            place: Key = ("models", model) if model in own else ("families", str(family))
+            place: Key = ("models", model) if model in own else ("families", family if isinstance(family, str) else "")
             layer = _get(editor, *place, "layer")
             if isinstance(layer, int) and isinstance(layers, int) and layer >= layers:
                 text = f"{_show(layer)} is not allowed: model {model!r} has layers 0 to {_show(layers - 1)}"
