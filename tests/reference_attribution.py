@@ -10,11 +10,17 @@ VALUE_MATRIX = {
     "bert": lambda module, layer: module.bert.encoder.layer[layer].output.dense,
     "gpt2": lambda module, layer: module.transformer.h[layer].mlp.c_proj,
     "llama": lambda module, layer: module.model.layers[layer].mlp.down_proj,
+    "roberta": lambda module, layer: module.roberta.encoder.layer[layer].output.dense,
+    "gptj": lambda module, layer: module.transformer.h[layer].mlp.fc_out,
+    "mistral": lambda module, layer: module.model.layers[layer].mlp.down_proj,
+    "qwen2": lambda module, layer: module.model.layers[layer].mlp.down_proj,
 }
+MASKED = ("bert", "roberta")
 # Where the public code of Niu et al. (2024) patches causal models: this module's output.
 PREACTIVATION = {
     "gpt2": lambda module, layer: module.transformer.h[layer].mlp.c_fc,
-    "llama": lambda module, layer: module.model.layers[layer].mlp.gate_proj,
+    "gptj": lambda module, layer: module.transformer.h[layer].mlp.fc_in,
+    **dict.fromkeys(("llama", "mistral", "qwen2"), lambda module, layer: module.model.layers[layer].mlp.gate_proj),
 }
 
 
@@ -35,7 +41,7 @@ def reference_attribution(module, input_ids, gap, target_ids, points, weights, b
     `points`, `weights`: the quadrature's nodes and weights. Without `baseline`, P(0) is not computed (nan), as in the
     public implementations. `before`: see `hooked`.
     """
-    causal = module.config.model_type != "bert"
+    causal = module.config.model_type not in MASKED
     results = []
     for j, token in enumerate(target_ids):
         ids = list(input_ids)

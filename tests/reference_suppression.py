@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests.reference_attribution import hooked
+from tests.reference_attribution import MASKED, hooked
 
 
 def plain_answers(
@@ -45,7 +45,7 @@ def plain_word(module: Any, input_ids: Sequence[int], gap: int, target_ids: Sequ
     total = 0.0
     for j, token in enumerate(target_ids):
         ids = list(input_ids)
-        if module.config.model_type == "bert":
+        if module.config.model_type in MASKED:
             ids[gap : gap + j] = target_ids[:j]
         else:
             ids += target_ids[:j]

@@ -26,6 +26,9 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("gpt2", {}),
     ("gpt2", {"activation_function": "relu", "n_layer": 1}),
     ("llama", {}),
+    ("gptj", {}),
+    ("mistral", {}),
+    ("qwen2", {}),
     ("llama", {"num_key_value_heads": 2, "mlp_bias": True, "hidden_act": "gelu"}),
 ]
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kn_thesis.configuration.tasks import objective
+from kn_thesis.configuration.types import TRAINED_FAMILIES
 from kn_thesis.plan import request, work
 from kn_thesis.plan.shape import Shape, folder_shape, shape_from_config, trained_shape
 from tests.study import ROOT, copy_repository, edit, snakemake
@@ -26,7 +28,8 @@ def test_parameters_are_counted_within_one_percent(name: str) -> None:
     import transformers
 
     config = transformers.AutoConfig.for_model(**CONFIGS[name])
-    kind = transformers.AutoModelForMaskedLM if config.model_type == "bert" else transformers.AutoModelForCausalLM
+    masked = objective(config.model_type) == "masked"
+    kind = transformers.AutoModelForMaskedLM if masked else transformers.AutoModelForCausalLM
     with torch.device("meta"):
         model = kind.from_config(config)
     counted = sum(parameter.numel() for parameter in model.parameters())
@@ -47,7 +50,19 @@ def test_shared_keys_and_values_are_counted() -> None:
     assert shape_from_config(config).parameters == pytest.approx(counted, rel=0.01)
 
 
-@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
+def test_gpt_j_s_positions_and_its_own_output_matrix_are_known() -> None:
+    import torch
+    import transformers
+
+    sizes = {"n_layer": 2, "n_embd": 256, "n_head": 8, "rotary_dim": 16, "n_positions": 2048}
+    config = {"model_type": "gptj", **sizes, "n_inner": None, "vocab_size": 1000}
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(**config))
+    counted = sum(parameter.numel() for parameter in model.parameters())
+    assert shape_from_config(config).parameters == pytest.approx(counted, rel=0.01)
+
+
+@pytest.mark.parametrize("family", TRAINED_FAMILIES)
 def test_a_trained_model_s_shape_is_that_of_what_is_built(family: str) -> None:
     from kn_thesis.models.architecture import Settings, build_model
 

@@ -10,17 +10,16 @@ import pytest
 
 import kn_thesis
 from kn_thesis.errors import UserError
-from kn_thesis.models.families import FAMILIES
 from kn_thesis.models.load import Model
 from tests.reference_suppression import plain_means, plain_word
-from tests.tiny_models import loaded_model
+from tests.tiny_models import DETAILED, loaded_model
 from tests.tiny_tokenizers import TEXT
 
 NEURONS = [(0, 3), (2, 5), (1, 4)]
 WORDS = ["this", "those", "mans", "☃"]  # two of one token, one of two, one that nobody knows
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=DETAILED)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
     folder, text = tmp_path_factory.mktemp(request.param), [*TEXT, *["That man admires those vases."] * 20]
     return loaded_model(request.param, folder, text)

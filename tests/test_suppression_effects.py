@@ -14,13 +14,12 @@ import pytest
 
 from kn_thesis.corpora.gaps import CannotExpress, Encoded
 from kn_thesis.corpora.rank import rank
-from kn_thesis.models.families import FAMILIES
 from kn_thesis.models.load import Model, load_model
 from kn_thesis.models.tokenization import save_tokenizer, train_tokenizer
 from kn_thesis.suppression.effects import Suppression
 from kn_thesis.suppression.task import Settings, suppress_task
 from tests.reference_suppression import plain_means, plain_word
-from tests.tiny_models import model_of
+from tests.tiny_models import DETAILED, model_of
 from tests.tiny_tokenizers import TEXT
 
 SENTENCES = [*TEXT, *["These women admire these vases but that man admires that vase."] * 20]
@@ -110,7 +109,7 @@ def load(family: str, folder: Path) -> Model:
     return load_model(folder, dtype="float64", device="cpu")
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=DETAILED)
 def task(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Task:
     return task_of(load(request.param, tmp_path_factory.mktemp(request.param)))
 

@@ -329,9 +329,10 @@ def edit_inputs(batch):
 
 
 def editor_settings(model, editor):
-    """An editor's method, and its settings for the model's family."""
+    """An editor's method, and its settings for the model, or else for its family."""
     chosen = STUDY.editing.editors[editor].model_dump(mode="json")
     own_settings = chosen.pop("families")[STUDY.models[model].family]
+    own_settings = chosen.pop("models", {}).get(model, own_settings)
     covariance = chosen.pop("covariance", None)
     if chosen["method"] == "knowledge_neuron":
         own_settings |= entries(STUDY.selection, "coarse", "share") | entries(STUDY.attribution, "quadrature")
@@ -365,7 +366,7 @@ def covariance_settings(model, editor):
     chosen = STUDY.editing.editors[editor]
     used, swept = chosen.covariance.model_dump(mode="json"), editor == STUDY.editing.sweep.editor and swept_tasks(model)
     return {
-        "layers": None if swept else [chosen.families[STUDY.models[model].family].layer],
+        "layers": None if swept else [editor_settings(model, editor)["layer"]],
         "tokens": used["tokens"],
         "batch_tokens": STUDY.editing.batch_tokens,
         "source": None if used["texts"] == "training" else used["texts"],

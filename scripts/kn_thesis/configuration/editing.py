@@ -25,6 +25,7 @@ from kn_thesis.configuration.types import (
 Layer = Annotated[Whole, Field(ge=0, lt=1000)]
 Rate = Annotated[Number, Field(gt=0, le=10)]
 Factor = Annotated[Number, Field(ge=0, le=1e6)]
+OF_MODELS = "settings of single models, by name, in place of their family's: of another depth, say"
 Line = Annotated[Text, Field(pattern=PLACE, max_length=200)]
 
 
@@ -74,6 +75,7 @@ class Rome(Strict):
 
     method: Literal["rome"]
     families: dict[Family, RomeSettings] = Field(min_length=1, description="settings, by family; others are left out")
+    models: dict[Name, RomeSettings] = Field(default_factory=dict, description=OF_MODELS)
     covariance: Covariance | None = Field(None, description="of keys; null: u = k*, as in the published runs")
 
 
@@ -90,6 +92,7 @@ class KnowledgeNeuron(Strict):
 
     method: Literal["knowledge_neuron"]
     families: dict[Family, KnowledgeNeuronSettings] = Field(min_length=1, description="settings, by family")
+    models: dict[Name, KnowledgeNeuronSettings] = Field(default_factory=dict, description=OF_MODELS)
     paraphrases: Count = Field(10, description="most prompts of a fact in which its neurons are looked for")
     nodes: Count = Field(10, description="of the quadrature of their attribution")
 
@@ -109,6 +112,7 @@ class FineTuning(Strict):
 
     method: Literal["fine_tuning"]
     families: dict[Family, FineTuningSettings] = Field(min_length=1, description="settings, by family")
+    models: dict[Name, FineTuningSettings] = Field(default_factory=dict, description=OF_MODELS)
 
 
 Editor = Annotated[Rome | KnowledgeNeuron | FineTuning, Field(discriminator="method")]

@@ -14,6 +14,7 @@ from kn_thesis.configuration.own_tasks import OwnTasks
 from kn_thesis.configuration.shards import Shards
 from kn_thesis.configuration.types import (
     MOST,
+    TRAINED_FAMILIES,
     Count,
     Family,
     HubId,
@@ -159,6 +160,9 @@ class Model(Strict):
     def _one_source(self) -> Model:
         if sum(source is not None for source in (self.train, self.hub, self.path)) != 1:
             raise ValueError("exactly one source: train, hub or path")
+        if self.train is not None and self.family not in TRAINED_FAMILIES:
+            known = ", ".join(TRAINED_FAMILIES)
+            raise ValueError(f"no {self.family} can be trained here ({known} can): take one from `hub` or `path`")
         return self
 
 

@@ -1,4 +1,4 @@
-"""LLaMA (Touvron et al. 2023): causal, rotary positions, grouped queries, a gated MLP (act(gate)·up)."""
+"""LLaMA (Touvron et al. 2023; Llama 3 too): causal, rotary positions, grouped queries, a gated MLP (act(gate)·up)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kn_thesis.errors import UserError
 from kn_thesis.models.adapter import Adapter, Family
 
 
@@ -113,7 +114,14 @@ def _model_class() -> Any:
     return LlamaForCausalLM
 
 
+def check_rotation(module: Any, name: str) -> None:
+    """Raise UserError for positions that turn tokens by angles of the whole input's length."""
+    if (getattr(module.config, "rope_parameters", None) or {}).get("rope_type") == "longrope":
+        raise UserError(f"this {name}'s positions depend on the input's length (rope_type longrope): not covered")
+
+
 def _adapter(module: Any) -> Adapter:
+    check_rotation(module, "LLaMA")
     return LlamaAdapter(module)
 
 

@@ -42,8 +42,8 @@ class Model:
 
     @property
     def positions(self) -> int:
-        """The longest input, in tokens, that the model has positions for; 0 when its configuration does not say."""
-        return int(getattr(self.module.config, "max_position_embeddings", 0) or 0)
+        """The longest input, in tokens, that the model takes."""
+        return self.adapter.longest
 
 
 def load_model(

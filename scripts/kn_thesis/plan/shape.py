@@ -21,7 +21,8 @@ NAMES = {
     "vocabulary": ("vocab_size",),
     "positions": ("max_position_embeddings", "n_positions"),
 }
-GATED = ("llama", "mistral", "qwen2")  # their MLPs have three matrices, and their positions are rotated, not embedded
+GATED = ("llama", "mistral", "qwen2")  # their MLPs have three matrices
+ROTATED = (*GATED, "gptj")  # their positions are turned, not embedded, and their output matrix is usually its own
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,13 @@ def shape_from_config(config: Mapping[str, Any]) -> Shape | None:
     """The shape that a model's `config.json` states, whatever its family calls them; None when an entry is missing."""
     found = {entry: next((config[name] for name in names if config.get(name)), None) for entry, names in NAMES.items()}
     family = str(config.get("model_type"))
-    if family in GATED:
+    if family in ROTATED:
         found["positions"] = 0
-    elif found["intermediate"] is None and found["hidden"]:
-        found["intermediate"] = 4 * found["hidden"]  # GPT-2's `n_inner: null`
+    if found["intermediate"] is None and found["hidden"] and family not in GATED:
+        found["intermediate"] = 4 * found["hidden"]  # GPT-2's and GPT-J's `n_inner: null`
     if any(not isinstance(value, int) for value in found.values()):
         return None
-    tied = config.get("tie_word_embeddings", family not in GATED)
+    tied = config.get("tie_word_embeddings", family not in ROTATED)
     return Shape(**found, keys=config.get("num_key_value_heads") or 0, gated=family in GATED, tied=bool(tied))
 
 
