@@ -71,7 +71,7 @@ def read_plan(directory: Path, options: Sequence[str]) -> tuple[dict[str, Any], 
 
 
 def summary(content: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
-    """The study in a sentence or two, with the speed that its hours are for."""
+    """The study in four lines, with the speed that its hours are for."""
     whole = total(rows)
     speed = content["speed"]
     kinds = {bool(model["gpu"]) for model in content["models"].values()}
@@ -83,11 +83,19 @@ def summary(content: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
         )
         if gpu in kinds
     ]
+    hours = [f"{whole[name] / 3600:,.0f}" for name in ("seconds", "plain_seconds")]
     return (
-        f"{content['study']}: {whole['jobs']} jobs, {whole['forward']:.3g} forward and {whole['backward']:.3g} "
-        f"backward passes, {whole['stored'] / 1e9:.1f} GB, {whole['seconds'] / 3600:.1f} hours on one device; "
-        f"{whole['plain_seconds'] / 3600:.0f} hours by the plain algorithms.\nAt {', '.join(devices)}."
+        f"{content['study']}: {whole['jobs']} jobs, {whole['stored'] / 1e9:.0f} GB\n"
+        f"here   {passes(whole)}, {hours[0]} hours on one device\n"
+        f"plain  {passes(whole, 'plain_')}, {hours[1]} hours\n"
+        f"at {', '.join(devices)}"
     )
+
+
+def passes(row: dict[str, Any], of: str = "") -> str:
+    """Passes and operations of a row in words."""
+    forward, backward, flops = (row[of + name] for name in ("forward", "backward", "flops"))
+    return f"{forward:.1e} forward and {backward:.1e} backward passes, {flops:.1e} operations"
 
 
 def measured(models: dict[str, dict[str, Any]]) -> str:

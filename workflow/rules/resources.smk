@@ -10,8 +10,14 @@ from kn_thesis.plan.shape import GATED, folder_shape, shape_from_config, trained
 
 HUB_CONFIGS = read_or_stop(given_yaml, ROOT / "resources/models.yaml")
 SPEED = request.Speed(STUDY.plan.cpu_speed, STUDY.plan.gpu_speed)
-# Tokens per word of running text: a tokenizer that was trained on the text has nearly all words whole.
-TOKENS_PER_WORD = {"trained": 1.1, "found": 1.25}
+# Tokens per word of running text, and of targets, by where a tokenizer is from: the hub; a text that it was trained on,
+# which has nearly all words whole; or one of FEW sentences, which has few names whole. None is known before it is there.
+FEW = 10_000
+TOKENS_PER_WORD = {"found": 1.25, "trained": 1.05, "few": 1.2}
+TOKENS_OF_TARGET = {
+    "masked": {"found": (1.05, 1.0), "trained": (1.05, 1.0), "few": (1.15, 1.0)},
+    "causal": {"found": (1.1, 1.4), "trained": (1.05, 1.0), "few": (1.35, 2.2)},
+}  # of a paradigm, of a relation
 # Texts that are read beside a prompt, per word whose probability is looked at: the corpora's text lacks most of them, so
 # that a tokenizer trained on it has them in pieces.
 LONGER = {"world": 0.005, "fetched": 0.65, "found": 0.05}
@@ -67,14 +73,23 @@ def size_of(model, task):
     return size
 
 
+def tokenizer_of(model):
+    """Where a model's tokenizer is from."""
+    if model in FOUND:
+        return "found"
+    return "few" if STUDY.corpora.source == "world" and STUDY.corpora.world.sentences < FEW else "trained"
+
+
 def in_tokens(model, task, size, most=None):
     """The prompts of a task in tokens; at most so many of them."""
-    ratio = TOKENS_PER_WORD["trained" if model in TRAINED else "found"]
+    kind, source, paradigm = objective(STUDY.models[model].family), tokenizer_of(model), TASKS[task].kind == "paradigm"
+    ratio, target = TOKENS_PER_WORD[source], TOKENS_OF_TARGET[kind][source][not paradigm]
     special = 2 if is_masked(model) else int(STUDY.models[model].family in GATED)
     prompts = size.prompts if most is None else min(size.prompts, most)
-    tokens = size.words * ratio + special
+    # A masked model sees as many masks as the target has tokens.
+    tokens = size.words * ratio + special + (target - 1 if is_masked(model) else 0)
     behind = 0 if not size.behind else tokens if is_masked(model) else size.behind * ratio
-    return work.Task(prompts, tokens, behind, size.last * ratio, TASKS[task].kind == "paradigm")
+    return work.Task(prompts, tokens, target, behind, size.last * ratio, paradigm)
 
 
 def asked_prompts(model, tasks):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kn_thesis.plan.shape import Shape
-from kn_thesis.plan.work import SETS_BEGIN, TARGET, Task, Work, attribution, batches_of, whole
+from kn_thesis.plan.work import SETS_BEGIN, Task, Work, attribution, batches_of, whole
 
 DISTINCT = 0.5  # of the texts that edits of a task are asked about, the share that no other edit has
 CONTEXT = 2  # tokens of a context beside those that are stated: "The", and a point
@@ -34,7 +34,7 @@ class Edits:
     @property
     def texts(self) -> float:
         """Texts that are read for each edit: a word of several tokens needs its own."""
-        return self.questions * (2 * TARGET - 1)
+        return self.questions * (2 * self.task.target - 1)
 
 
 def questions_of(
@@ -57,12 +57,13 @@ def rome(
 
     contexts: (tokens, texts) that go before the prompt. last: whether the prompt's last token is edited.
     """
+    target = edits.task.target
     rows = 2 + sum(texts for _, texts in contexts)  # the bare prompt and the kept text among them
-    longest = edits.task.tokens + TARGET - 1 + max((tokens + CONTEXT for tokens, _ in contexts), default=0)
-    moving = TARGET if last else edits.task.last + TARGET - 1
+    longest = edits.task.longest + max((tokens + CONTEXT for tokens, _ in contexts), default=0)
+    moving = target if last else edits.task.last + target - 1
     above = rows * moving * (shape.layers - 1 - layer)
     batches = max(1.0, edits.count * rows * longest / batch)
-    answers = (rows - 1) * TARGET + 1
+    answers = (rows - 1) * target + 1
     one = Work(
         forward=rows * longest * shape.layers + (steps + 1) * above,
         backward=(steps - 1) * above,
@@ -77,14 +78,14 @@ def fine_tuning(shape: Shape, edits: Edits, layer: int, steps: int, values: int 
 
     values: most entries of the matrix in memory at once.
     """
-    tokens = edits.task.tokens + TARGET - 1
+    tokens = edits.task.longest
     above = tokens * (shape.layers - 1 - layer + shape.writing)
     entries = shape.hidden * shape.intermediate
     one = Work(
         forward=tokens * (layer + 1) + steps * above,
         backward=(steps - 1) * above,
-        predictions=steps * TARGET,
-        slopes=(steps - 1) * TARGET,
+        predictions=steps * edits.task.target,
+        slopes=(steps - 1) * edits.task.target,
         extra=20 * steps * entries,
     )
     together = max(1, values // entries)
@@ -93,7 +94,7 @@ def fine_tuning(shape: Shape, edits: Edits, layer: int, steps: int, values: int 
 
 def knowledge_neuron(shape: Shape, masked: bool, edits: Edits, nodes: int, batch_tokens: int) -> Work:
     """The attribution of each fact's prompts; what is changed then takes no time."""
-    task = Task(edits.count * edits.paraphrases, edits.task.tokens, paradigm=edits.task.paradigm)
+    task = Task(edits.count * edits.paraphrases, edits.task.tokens, edits.task.target)
     return attribution(shape, masked, task, nodes, batch_tokens)
 
 
@@ -102,12 +103,12 @@ def answers(shape: Shape, edits: Edits, layer: int, batch_tokens: int) -> Work:
 
     layer: the lowest that is edited.
     """
-    tokens = edits.task.tokens + TARGET - 1
+    tokens = edits.task.longest
     texts = edits.count * edits.texts
     below, above = layer + 1 - _mlp(shape), shape.layers - 1 - layer + _mlp(shape)
     passes = tokens * (DISTINCT * texts * (below + above) + texts * above)
     batches = batches_of(2 * texts * tokens, batch_tokens)
-    return Work(passes, predictions=4 * edits.count * edits.questions * TARGET, calls=batches * shape.layers)
+    return Work(passes, predictions=4 * edits.count * edits.questions * edits.task.target, calls=batches * shape.layers)
 
 
 def continuations(shape: Shape, edits: Edits, tokens: int, samples: int, batch_tokens: int) -> Work:

@@ -11,7 +11,7 @@ from typing import Any
 
 from kn_thesis.plan.editing import CONTEXT, KEPT, Edits
 from kn_thesis.plan.shape import Shape
-from kn_thesis.plan.work import TARGET, Task, Work, words_of
+from kn_thesis.plan.work import Task, Work, words_of
 
 NODES = 20
 
@@ -31,12 +31,12 @@ def there_and_back(shape: Shape, count: float, tokens: float, rows: float, down_
 
 def evaluation(shape: Shape, task: Task) -> Work:
     """One forward for each token of a target, and of a foil."""
-    return forwards(shape, task.prompts * TARGET * (2 if task.paradigm else 1), task.tokens)
+    return forwards(shape, task.prompts * task.target * (2 if task.paradigm else 1), task.tokens)
 
 
 def attribution(shape: Shape, task: Task) -> Work:
     """For each layer a forward that reads the activation, and one with a row per node, there and back to the layer."""
-    asked = task.prompts * TARGET
+    asked = task.prompts * task.target
     middle = (shape.layers - 1) / 2
     one = forwards(shape, 1, task.tokens) + there_and_back(shape, 1, task.tokens, NODES, middle)
     return one.times(asked * shape.layers)
@@ -56,32 +56,32 @@ def tracing(shape: Shape, task: Task, settings: Mapping[str, Any]) -> Work:
     if not task.behind:
         return Work()
     cells = len(settings["kinds"]) * task.tokens * shape.layers
-    return forwards(shape, task.prompts * TARGET * (cells + 1), task.tokens, 1 + settings["draws"])
+    return forwards(shape, task.prompts * task.texts * (cells + 1), task.tokens, 1 + settings["draws"])
 
 
 def rome(shape: Shape, edits: Edits, layer: int, steps: int, contexts: Sequence[tuple[int, int]]) -> Work:
     """Each step runs every context, and the text whose continuation shall stay, through the whole model."""
     rows = 2 + sum(texts for _, texts in contexts)
-    longest = edits.task.tokens + TARGET - 1 + max((tokens + CONTEXT for tokens, _ in contexts), default=0)
+    longest = edits.task.longest + max((tokens + CONTEXT for tokens, _ in contexts), default=0)
     one = forwards(shape, 1, longest, rows) + forwards(shape, 1, edits.begun + KEPT)
     return (one + there_and_back(shape, steps, longest, rows, layer)).times(edits.count)
 
 
 def fine_tuning(shape: Shape, edits: Edits, layer: int, steps: int) -> Work:
     """Each step runs the prompt through the whole model and updates the matrix."""
-    tokens = edits.task.tokens + TARGET - 1
+    tokens = edits.task.longest
     updates = Work(extra=20 * steps * shape.hidden * shape.intermediate)
     return (there_and_back(shape, steps, tokens, 1, layer) + updates).times(edits.count)
 
 
 def knowledge_neuron(shape: Shape, edits: Edits) -> Work:
     """The attribution of each fact's prompts."""
-    return attribution(shape, Task(edits.count * edits.paraphrases, edits.task.tokens, paradigm=edits.task.paradigm))
+    return attribution(shape, Task(edits.count * edits.paraphrases, edits.task.tokens, edits.task.target))
 
 
 def answers(shape: Shape, edits: Edits) -> Work:
     """A forward for each question and its rival, before and after."""
-    return forwards(shape, 4 * edits.count * edits.questions, edits.task.tokens + TARGET - 1)
+    return forwards(shape, 4 * edits.count * edits.questions, edits.task.longest)
 
 
 def continuations(shape: Shape, edits: Edits, tokens: int, samples: int) -> Work:

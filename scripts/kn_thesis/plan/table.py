@@ -23,10 +23,10 @@ CORPORA = ("make_world", "fetch_corpus_file", "fetch_patterns", "fetch_facts", "
 
 
 def job_counts(said: str) -> dict[str, int]:
-    """Jobs by the name of their rule, from the table that a dry run prints, without the target `all`."""
+    """Jobs by the name of their rule, from the table that a dry run prints."""
     table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", said, re.MULTILINE | re.DOTALL)
     found = dict(line.split() for line in table[1].splitlines()) if table else {}
-    return {rule: int(count) for rule, count in found.items() if rule != "all"}
+    return {rule: int(count) for rule, count in found.items()}
 
 
 def plan_rows(planned: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -> list[dict[str, Any]]:

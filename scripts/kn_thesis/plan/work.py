@@ -18,7 +18,6 @@ from typing import Any
 from kn_thesis.plan.shape import Shape
 
 SETS_BEGIN = 0.2  # of the depth: where the lowest neuron of a suppressed set lies, on average
-TARGET = 1.1  # tokens of a target
 
 
 @dataclass(frozen=True)
@@ -52,13 +51,24 @@ class Work:
 
 @dataclass(frozen=True)
 class Task:
-    """A task of a model, in tokens: see plan.sizes.Size. prompts: as many as a job takes."""
+    """A task of a model, in tokens: plan.sizes.Size. prompts: as many as a job takes; target: tokens of a target."""
 
     prompts: float
     tokens: float
+    target: float = 1.0
     behind: float = 0.0
     last: float = 0.0
     paradigm: bool = False
+
+    @property
+    def longest(self) -> float:
+        """Tokens of a prompt and of the target but its last."""
+        return self.tokens + self.target - 1
+
+    @property
+    def texts(self) -> float:
+        """Texts that are read for a prompt's target and foil: each of their tokens but the first has its own."""
+        return 2 * self.target - 1 if self.paradigm else self.target
 
 
 def together(works: Iterable[Work]) -> Work:
@@ -92,10 +102,10 @@ def _all_read(shape: Shape, tokens: float) -> float:
 
 def evaluation(shape: Shape, masked: bool, task: Task, batch_tokens: int) -> Work:
     """Each prompt with its target, and a pair's with its foil. A masked model's output is computed at every token."""
-    rows = task.prompts * (TARGET if masked else 1) * (2 if task.paradigm else 1)
-    tokens = task.tokens if masked else task.tokens + TARGET - 1
+    rows = task.prompts * (task.target if masked else 1) * (2 if task.paradigm else 1)
+    tokens = task.tokens if masked else task.longest
     done = whole(shape, rows * tokens, batches_of(rows * tokens, batch_tokens))
-    return done + Work(predictions=rows * (tokens if masked else TARGET))
+    return done + Work(predictions=rows * (tokens if masked else task.target))
 
 
 def attribution(
@@ -105,7 +115,7 @@ def attribution(
 
     recomputed: whether each layer's forward is done a second time on the way back, where the graph has no room.
     """
-    asked = task.prompts * TARGET
+    asked = task.prompts * task.target
     above = sum(restarted(shape, masked, task.tokens, layer) for layer in range(shape.layers))
     there, back = asked * (nodes + 1) * above, asked * nodes * above
     again = back if recomputed else 0
@@ -159,7 +169,6 @@ def tracing(shape: Shape, masked: bool, task: Task, settings: Mapping[str, Any],
     enters = [e for kind in settings["kinds"] for e in _enters(kind, layers, settings["window"])]
     moving = tokens if masked else (restored + 1) / 2
     passes = sum((layers - e - 1) * moving + _all_read(shape, moving) for e in enters if e < layers)
-    gaps = 1 if task.paradigm and not masked else TARGET
     rows = draws * restored * len(enters)
     batches = restored * batches_of(draws * len(enters) * tokens, batch_tokens)
     done = Work(
@@ -167,7 +176,7 @@ def tracing(shape: Shape, masked: bool, task: Task, settings: Mapping[str, Any],
         predictions=1 + draws + rows,
         calls=(2 + batches) * layers,
     )
-    return done.times(task.prompts * gaps)
+    return done.times(task.prompts * task.texts)
 
 
 def _enters(kind: str, layers: int, share: float) -> list[int]:
