@@ -66,7 +66,8 @@ def read_plan(directory: Path, options: Sequence[str]) -> tuple[dict[str, Any], 
         if not there[0]:
             shutil.rmtree(notes, ignore_errors=True)
         if done.returncode or not plan.exists():
-            raise UserError(f"the study cannot be planned:\n{done.stdout.strip()[-3000:]}")
+            said = [line for line in done.stdout.splitlines() if not line.startswith("Using workflow specific profile")]
+            raise UserError("the study cannot be planned\n" + "\n".join(said)[-3000:])
         return json.loads(plan.read_text(encoding="utf-8")), job_counts(done.stdout)
 
 
@@ -83,9 +84,9 @@ def summary(content: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
         )
         if gpu in kinds
     ]
-    hours = [f"{whole[name] / 3600:,.0f}" for name in ("seconds", "plain_seconds")]
+    hours = [f"{whole[name] / 3600:,.1f}" for name in ("seconds", "plain_seconds")]
     return (
-        f"{content['study']}: {whole['jobs']} jobs, {whole['stored'] / 1e9:.0f} GB\n"
+        f"{content['study']}: {whole['jobs']} jobs, {whole['stored'] / 1e9:.2g} GB\n"
         f"here   {passes(whole)}, {hours[0]} hours on one device\n"
         f"plain  {passes(whole, 'plain_')}, {hours[1]} hours\n"
         f"at {', '.join(devices)}"

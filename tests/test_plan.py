@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import re
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,11 @@ import pytest
 import yaml
 
 from kn_thesis.configuration.tasks import TASKS_FILE, task_table
+from kn_thesis.plan.shape import Shape
 from kn_thesis.plan.sizes import SIZES_FILE, Size, attributed, count_task, numbers, read_sizes
 from kn_thesis.plan.table import COLUMNS, job_counts, plan_rows, shown, total
 from scripts.count_sizes import places
+from scripts.plan_study import measured
 from tests.readme import blocks, commands, shell, succeeds, with_environment
 from tests.study import ROOT, copy_repository
 
@@ -47,11 +51,29 @@ def test_sizes_of_the_public_corpora_s_tasks() -> None:
     assert {task for task, _ in SIZES["fetched"]} == {task for task in asked if TABLE[task].is_in("fetched")}
 
 
+def test_sizes_of_a_user_s_own_tasks() -> None:
+    folder = ROOT / "resources/examples"
+    pairs = {"pairs": folder / "paradigm/quantifier_noun_agreement.jsonl"}
+    facts = {part: folder / f"relation/country_language.{part}.jsonl" for part in ("patterns", "facts")}
+    for task, files in (("quantifier_noun_agreement", pairs), ("country_language", facts)):
+        for kind in ("masked", "causal"):
+            size = count_task(task, kind, files)
+            assert size.prompts >= size.groups > 1 and 2 < size.words < 20, (task, kind)
+
+
 def test_what_is_localized_is_counted_as_it_is_sampled() -> None:
     assert attributed(Size(1000, 170, 6), "paradigm", 400) == Size(400, 80, 6)
     assert attributed(Size(1000, 4, 6), "paradigm", 400) == Size(400, 4, 6)
     assert attributed(Size(592, 74, 6), "relation", 60) == Size(56, 7, 6)  # whole facts
     assert attributed(Size(20, 1, 6), "relation", 10) == Size(20, 1, 6)  # one fact is always whole
+
+
+def test_the_speed_of_this_machine_is_said_for_each_shape() -> None:
+    model = {"shape": asdict(Shape(2, 32, 64, 2, 100)), "dtype": "float32", "gpu": 0}
+    wider = model | {"shape": asdict(Shape(2, 64, 64, 2, 100))}
+    said = measured({"small": model, "twin": model, "wider": wider}).splitlines()
+    assert [line.split(":")[0] for line in said] == ["small", "wider"]
+    assert all(re.search(r"plan: \{cpu_speed: \d\.\de\+\d+\}$", line) for line in said)
 
 
 def job(name: str, model: str, **changes: float) -> dict[str, Any]:

@@ -83,5 +83,5 @@ def test_time_of_computation(family: str) -> None:
     attribute(model, [encoded] * count, nodes=nodes)
     took = time.perf_counter() - began
     done = work.attribution(shape, family == "bert", work.Task(count, tokens), nodes, 4096)
-    expected = done.flops(shape) / speed + done.calls * request.CALL
+    expected = request.seconds(done, shape, "float32", speed, start=0)
     assert took / 2 < expected < 2 * took

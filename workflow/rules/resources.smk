@@ -63,7 +63,10 @@ def size_of(model, task):
     kind = objective(STUDY.models[model].family)
     if TASKS[task].files:
         files = {part: ROOT / path for part, path in TASKS[task].files.items()}
-        return or_stop(sizes.count_task, task, kind, files)
+        try:
+            return sizes.count_task(task, kind, files)
+        except UserError:
+            return UNKNOWN  # the job that reads them says what is wrong
     size = known_sizes()[STUDY.corpora.source].get((task, kind), UNKNOWN)
     if model in TRAINED and STUDY.corpora.source == "fetched":
         if TASKS[task].kind == "paradigm":
