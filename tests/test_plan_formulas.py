@@ -75,7 +75,7 @@ def test_time_of_computation(family: str) -> None:
     gpt2 = {"n_embd": 128, "n_layer": 4, "n_inner": 512}
     model = model_of(family, dtype=__import__("torch").float32, **(bert if family == "bert" else gpt2))
     shape = Shape(layers=4, hidden=128, intermediate=512, heads=4, vocabulary=WORDS)
-    count, nodes, tokens = (24, 32, 9) if family == "bert" else (160, 32, 9)
+    count, nodes, tokens = (16, 32, 9) if family == "bert" else (100, 32, 9)
     encoded = Encoded(tuple(range(1, tokens + 1)), tokens - 1, (5,))
     speed, _ = reached(shape, seconds=0.3)
     attribute(model, [encoded], nodes=nodes)  # warms up
