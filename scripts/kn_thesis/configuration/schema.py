@@ -308,7 +308,7 @@ class Tracing(Strict):
 class Plan(Strict):
     """What the time that jobs ask a cluster for is worked out from; no result depends on it."""
 
-    cpu_speed: float = Field(2e10, gt=0, description="floating-point operations a second that a job reaches on a core")
+    cpu_speed: float = Field(5e10, gt=0, description="floating-point operations a second that a job reaches on a core")
     gpu_speed: float = Field(2e13, gt=0, description="the same on a GPU")
 
 

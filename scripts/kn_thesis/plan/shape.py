@@ -50,6 +50,16 @@ class Shape:
         return round(attention) + self.hidden * self.intermediate * (3 if self.gated else 2)
 
     @property
+    def projecting(self) -> float:
+        """Queries', keys' and values' share of a layer's parameters."""
+        return self.hidden**2 * (1 + 2 * (self.keys or self.heads) / self.heads) / self.layer_parameters
+
+    @property
+    def writing(self) -> float:
+        """The value matrix's share: that which neurons are multiplied with."""
+        return self.hidden * self.intermediate / self.layer_parameters
+
+    @property
     def parameters(self) -> int:
         """All matrices: embeddings, layers, output."""
         embeddings = (self.vocabulary * (1 if self.tied else 2) + self.positions) * self.hidden
