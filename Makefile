@@ -13,7 +13,7 @@ GPUS ?= $(shell nvidia-smi --list-gpus 2>/dev/null | grep -c GPU)
 # Where the study runs: here, unless ARGS has --directory=ELSEWHERE.
 DIRECTORY := $(or $(patsubst --directory=%,%,$(filter --directory=%,$(ARGS))),.)
 
-.PHONY: study plan reproduce compare compare-usage test bench lint audit schema clean
+.PHONY: study plan rehearsal reproduce compare compare-usage test bench lint audit schema clean
 .DEFAULT_GOAL := study
 
 study: $(VENV)/installed
@@ -25,6 +25,11 @@ study: $(VENV)/installed
 plan: $(VENV)/installed
 	@$(BIN)/python scripts/check_configfiles.py $(ARGS)
 	@$(BIN)/python scripts/plan_study.py $(ARGS)
+
+# The paper's study on random models of its shapes, a few prompts each: time and peak memory. Takes hours and 24 GB on a CPU;
+# one model: make rehearsal ARGS="--models gpt2"
+rehearsal: $(VENV)/installed
+	$(BIN)/python scripts/rehearse.py $(ARGS)
 
 # The smoke study twice, with other cores and another order of jobs; every file must be the same.
 reproduce: $(VENV)/installed

@@ -127,7 +127,7 @@ if SHARDS["editing"] > 1:
         wildcard_constraints:
             editor=one_of([name for name in STUDY.editing.editors if is_sharded("editing", name)]),
         group:
-            "editing"
+            "gathering"
         conda:
             "../../envs/statistics.yaml"
         params:

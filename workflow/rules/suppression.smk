@@ -58,7 +58,7 @@ if is_sharded("suppression"):
         benchmark:
             "results/benchmarks/gather_suppression/{model}/{task}.tsv"
         group:
-            "suppression"
+            "gathering"
         conda:
             "../../envs/statistics.yaml"
         params:
