@@ -1,9 +1,9 @@
 """Write a random model of a real shape in the hub's format, with a tokenizer: for rehearsals without weights.
 
-    python scripts/make_random_model.py FOLDER HUB_ID [--dtype bfloat16]
+    python scripts/make_random_model.py FOLDER HUB_ID [--dtype bfloat16] [--text PAIRS.jsonl]
 
-The shape is the hub's own (resources/models.yaml). The tokenizer is of the family's kind, trained on sentences that the
-miniature's world is made of, and filled up with unused tokens to the model's vocabulary.
+The shape is the hub's own (resources/models.yaml). The tokenizer is of the family's kind, trained on sentences of the
+miniature's world (and on --text, a file of BLiMP's), and filled up with unused tokens to the model's vocabulary.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="that it is written to; it may not be there yet")
     parser.add_argument("identifier", help="of the hub, as resources/models.yaml lists it")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="of the weights")
+    parser.add_argument("--text", type=Path, help="pairs whose sentences the tokenizer knows, too")
     arguments = parser.parse_args()
     try:
-        make_model(arguments.folder, arguments.identifier, arguments.dtype)
+        make_model(arguments.folder, arguments.identifier, arguments.dtype, arguments.text)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def make_model(folder: Path, identifier: str, dtype: str) -> None:
+def make_model(folder: Path, identifier: str, dtype: str, text: Path | None = None) -> None:
     """Raises UserError for a model whose shape is not known, and a folder that is there."""
     known = given_yaml(ROOT / "resources/models.yaml")
     if identifier not in known:
@@ -69,17 +70,20 @@ def make_model(folder: Path, identifier: str, dtype: str) -> None:
         torch.set_default_dtype(before)
     partial = folder.with_name(f".{folder.name}.partial")
     module.save_pretrained(partial, max_shard_size="2GB")
-    tokenizer = train_tokenizer(kind, _sentences(), KNOWN)
+    tokenizer = train_tokenizer(kind, _sentences(text), KNOWN)
     tokenizer.add_tokens([f"<unused{n}>" for n in range(config.vocab_size - tokenizer.get_vocab_size())])
     save_tokenizer(tokenizer, kind, partial, 512)
     partial.rename(folder)
 
 
-def _sentences() -> list[str]:
-    """Sentences of the miniature's world."""
+def _sentences(text: Path | None) -> list[str]:
+    """Sentences of the miniature's world, and those of a file of pairs."""
+    from kn_thesis.corpora.rows import read_rows
     from kn_thesis.corpora.world import WorldSettings, make_world
 
-    return make_world(ROOT / "resources/world", WorldSettings(sentences=SENTENCES)).text
+    pairs = [] if text is None else read_rows(text, {"sentence_good": str, "sentence_bad": str})
+    sentences = [pair[name] for pair in pairs for name in ("sentence_good", "sentence_bad")]
+    return make_world(ROOT / "resources/world", WorldSettings(sentences=SENTENCES)).text + sentences
 
 
 if __name__ == "__main__":

@@ -62,7 +62,8 @@ def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         make_random_model.make_model(tmp_path / "new", "no/such", "float32")
     with pytest.raises(UserError, match="is there already"):
         make_random_model.make_model(tmp_path, "openai-community/gpt2", "float32")
-    (tmp_path / "gpt2/model").mkdir(parents=True)  # and nothing in it: the study fails
+    (tmp_path / "gpt2/model").mkdir(parents=True)  # and nothing in it: its study fails
+    monkeypatch.setenv("KN_MIRROR", str(tmp_path))  # and no corpus: nothing is fetched
     monkeypatch.setattr(sys, "argv", ["rehearse.py", "--models", "gpt2", "--folder", str(tmp_path)])
     assert rehearse.main() == 1
     said = capsys.readouterr().err.strip().splitlines()
