@@ -293,6 +293,16 @@ def editors_of(model):
     return [name for name, editor in STUDY.editing.editors.items() if STUDY.models[model].family in editor.families]
 
 
+def example_editors(model):
+    """The editors that make the example edits in a model that goes on with texts.
+
+    None that looks for a fact's neurons: it needs further wordings of the fact, which an example does not have.
+    """
+    if objective(STUDY.models[model].family) == "masked":
+        return []
+    return [name for name in editors_of(model) if STUDY.editing.editors[name].method != "knowledge_neuron"]
+
+
 def swept_tasks(model):
     """The edited relations of a model in which every layer is edited."""
     sweep = STUDY.editing.sweep

@@ -94,16 +94,24 @@ def covariance_resources(model, editor):
     return asked(model, work.covariance(SHAPES[model], tokens), STUDY.editing.batch_tokens)
 
 
-def editing_resources(batch, editor, requests, layers=1):
-    """Of `requests` edits per task, in each of `layers` layers."""
-    settings = STUDY.editing.editors[editor].families[STUDY.models[batch.model].family].model_dump()
+def edits_work(model, editor, edits):
+    """Of so many edits by one editor of a model."""
+    settings = STUDY.editing.editors[editor].families[STUDY.models[model].family].model_dump()
     steps = settings.get("steps", 20)
     contexts = 1 + sum(count for _, count in settings.get("contexts") or [])
-    edits = most_prompts(requests) * len(batch.tasks) * layers
-    done = work.editing(
-        SHAPES[batch.model], edits, steps, contexts, entries(STUDY.editing, "questions", "continuations")
-    )
+    return work.editing(SHAPES[model], edits, steps, contexts, entries(STUDY.editing, "questions", "continuations"))
+
+
+def editing_resources(batch, editor, requests, layers=1):
+    """Of `requests` edits per task, in each of `layers` layers."""
+    done = edits_work(batch.model, editor, most_prompts(requests) * len(batch.tasks) * layers)
     return asked(batch.model, done, STUDY.editing.batch_tokens)
+
+
+def example_resources(model):
+    """Of a handful of edits by each editor of a model."""
+    works = [edits_work(model, editor, len(EXAMPLE_EDITS)) for editor in example_editors(model)]
+    return asked(model, together(works), STUDY.editing.batch_tokens)
 
 
 def sweep_resources(batch):
