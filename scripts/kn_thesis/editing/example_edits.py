@@ -12,19 +12,19 @@ import pandas as pd
 from kn_thesis.corpora.gaps import GAP
 from kn_thesis.editing.answers import answers
 from kn_thesis.editing.continuations import continue_rows, end_token, readable
-from kn_thesis.editing.examples import COLUMNS, Example, Examples, Further, answer_of
+from kn_thesis.editing.examples import COLUMNS, Examples, Further, answer_of
 from kn_thesis.editing.names import EDITED
 from kn_thesis.editing.one_request import Wanted, encoded, request_of
-from kn_thesis.editing.update import Edit
 from kn_thesis.errors import UserError
 
 if TYPE_CHECKING:
     from kn_thesis.editing.request import Request
+    from kn_thesis.editing.update import Edit, Update
     from kn_thesis.models.load import Model
 
 PROBABILITIES = ("p_old_before", "p_old_after", "p_new_before", "p_new_after")
 
-FindEdits = Callable[[Sequence["Request"]], list[Edit]]
+FindEdits = Callable[[Sequence["Request"]], list["Edit"]]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,16 @@ class _Plain:
     ids: tuple[int, ...] = ()
     written: str = ""
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The examples, and of them by name: requests, or why one cannot be made; by name and prompt what is continued."""
+
+    examples: Examples
+    requests: dict[str, Request]
+    refused: dict[str, str]
+    plain: dict[tuple[str, str], _Plain]
 
 
 def edit_examples(
@@ -51,83 +61,69 @@ def edit_examples(
     """
     if model.adapter.objective != "causal":
         raise UserError(f"{model.adapter.family} is masked and does not continue a text: leave its examples out")
+    asked = _ask(model, examples, tokens, batch_tokens)
+    rows = [row for name, find in editors.items() for row in _rows(model, name, find, asked, tokens, batch_tokens)]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def _ask(model: Model, examples: Examples, tokens: int, batch_tokens: int) -> _Asked:
+    """The examples in this model's tokens, and what it writes unedited."""
     requests: dict[str, Request] = {}
     refused: dict[str, str] = {}
+    plain: dict[tuple[str, str], _Plain] = {}
     for example in examples.examples:
         wanted = Wanted(example.prompt, example.subject, example.new, example.old, require_new=False)
         try:
             requests[example.name] = replace(request_of(model, wanted), name=example.name)
         except UserError as error:
             refused[example.name] = str(error)
-    plain = _plain(model, examples.examples, tokens, batch_tokens)
-    tables = [
-        pd.DataFrame(rows)
-        for name, find in editors.items()
-        if (rows := _rows(model, name, find, examples, requests, refused, plain, tokens, batch_tokens))
-    ]
-    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
-    return table[list(COLUMNS)].astype(COLUMNS)
-
-
-def _plain(model: Model, examples: Sequence[Example], tokens: int, batch_tokens: int) -> dict[tuple[str, str], _Plain]:
-    """By example and prompt."""
-    found: dict[tuple[str, str], _Plain] = {}
-    asked: dict[tuple[str, str], tuple[int, ...]] = {}
-    for example in examples:
         for further in example.continued:
-            key = (example.name, further.prompt)
-            try:
-                asked[key] = tuple(encoded(model, f"{further.prompt} {GAP}", example.old).input_ids)
+            try:  # in the tokens that it has where a word follows
+                ids = tuple(encoded(model, f"{further.prompt} {GAP}", example.old).input_ids)
+                plain[example.name, further.prompt] = _Plain(ids)
             except UserError as error:
-                found[key] = _Plain(reason=str(error))
-    written = continue_rows(model, list(asked.values()), None, tokens, stop=end_token(model), batch_tokens=batch_tokens)
-    texts = (readable(model.tokenizer, row) for row in written)
-    return found | {key: _Plain(ids, text) for (key, ids), text in zip(asked.items(), texts, strict=True)}
+                plain[example.name, further.prompt] = _Plain(reason=str(error))
+    known = [key for key, one in plain.items() if one.ids]
+    written = _written(model, [plain[key].ids for key in known], None, tokens, batch_tokens)
+    plain |= {key: replace(plain[key], written=text) for key, text in zip(known, written, strict=True)}
+    return _Asked(examples, requests, refused, plain)
 
 
 def _rows(
-    model: Model,
-    editor: str,
-    find: FindEdits,
-    examples: Examples,
-    requests: Mapping[str, Request],
-    refused: Mapping[str, str],
-    plain: Mapping[tuple[str, str], _Plain],
-    tokens: int,
-    batch_tokens: int,
+    model: Model, editor: str, find: FindEdits, asked: _Asked, tokens: int, batch_tokens: int
 ) -> list[dict[str, object]]:
     """One editor's rows."""
+    requests, plain = asked.requests, asked.plain
     edits = {edit.request: edit for edit in find(list(requests.values()))} if requests else {}
     said = _said(model, requests, edits, batch_tokens)
-    places = [
-        (example, further, plain[example.name, further.prompt])
-        for example in examples.examples
-        for further in example.continued
-    ]
-    edited = {name for name, edit in edits.items() if not edit.failure}
-    asked = [(example, further) for example, further, one in places if example.name in edited and one.ids]
-    written = continue_rows(
-        model,
-        [plain[example.name, further.prompt].ids for example, further in asked],
-        [edits[example.name].updates for example, _ in asked],
-        tokens,
-        stop=end_token(model),
-        batch_tokens=batch_tokens,
-    )
-    after = {
-        (example.name, further.prompt): readable(model.tokenizer, row)
-        for (example, further), row in zip(asked, written, strict=True)
-    }
-    failures = refused | {name: edit.failure for name, edit in edits.items() if edit.failure}
-    return [
-        {"editor": editor, "status": failures.get(example.name) or one.reason or EDITED}
-        | {"example": example.name, "shows": example.shows, "edited": example.prompt}
-        | {name: getattr(example, name) for name in ("subject", "old", "new")}
-        | said.get(example.name, {"known": False, "says_before": ""} | dict.fromkeys(PROBABILITIES, np.nan))
-        | _continued(further, one, after.get((example.name, further.prompt)))
-        | _printed(examples, further)
-        for example, further, one in places
-    ]
+    failures = asked.refused | {name: edit.failure for name, edit in edits.items() if edit.failure}
+    changed = [key for key, one in plain.items() if one.ids and key[0] not in failures]
+    updates = [edits[name].updates for name, _ in changed]
+    written = _written(model, [plain[key].ids for key in changed], updates, tokens, batch_tokens)
+    after = dict(zip(changed, written, strict=True))
+    unsaid = {"known": False, "says_before": ""} | dict.fromkeys(PROBABILITIES, np.nan)
+    rows = []
+    for example in asked.examples.examples:
+        same = {"editor": editor, "example": example.name, "edited": example.prompt}
+        same |= {name: getattr(example, name) for name in ("shows", "subject", "old", "new")}
+        same |= said.get(example.name, unsaid)
+        for further in example.continued:
+            key = (example.name, further.prompt)
+            status = {"status": failures.get(example.name) or plain[key].reason or EDITED, "prompt": further.prompt}
+            rows.append(same | status | _continued(further, plain[key], after.get(key)) | _printed(asked, further))
+    return rows
+
+
+def _written(
+    model: Model,
+    prompts: Sequence[tuple[int, ...]],
+    updates: Sequence[Sequence[Update]] | None,
+    tokens: int,
+    batch_tokens: int,
+) -> list[str]:
+    """What follows each prompt, greedily."""
+    rows = continue_rows(model, prompts, updates, tokens, stop=end_token(model), batch_tokens=batch_tokens)
+    return [readable(model.tokenizer, row) for row in rows]
 
 
 def _said(
@@ -158,9 +154,9 @@ def _continued(further: Further, plain: _Plain, after: str | None) -> dict[str, 
     }
 
 
-def _printed(examples: Examples, further: Further) -> dict[str, str]:
+def _printed(asked: _Asked, further: Further) -> dict[str, str]:
     """What the file quotes, and which answer that is."""
-    source = examples.printed
+    source = asked.examples.printed
     found = {"printed_model": "", "printed_editor": "", "printed_source": ""}
     if source is not None:
         found = {f"printed_{name}": getattr(source, name) for name in ("model", "editor", "source")}

@@ -56,7 +56,7 @@ def examples_html(data: pd.DataFrame, caption: str) -> str:
 def _filled(data: pd.DataFrame) -> pd.DataFrame:
     """Texts as they were before they went through a file: an empty one is no missing value."""
     texts = [name for name in data.columns if not name.startswith("p_")]
-    return data.assign(**{name: data[name].fillna("") for name in texts})
+    return data.assign(**{name: data[name].astype(object).where(data[name].notna(), "") for name in texts})
 
 
 def _said(rows: pd.DataFrame) -> str:
