@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from kn_thesis.editing.examples import COLUMNS
+from kn_thesis.editing.results import EXAMPLES
 from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
 from kn_thesis.frames import joined, keyed
@@ -14,4 +14,4 @@ with logged(snakemake.log[0], snakemake.input):
         for model, path in zip(models, snakemake.input.parts, strict=True)
     ]
     with whole_file(snakemake.output.table) as path:
-        joined(parts, ["model", *COLUMNS]).to_csv(path, index=False, float_format="%.6g")
+        joined(parts, ["model", *EXAMPLES]).to_csv(path, index=False, float_format="%.6g")

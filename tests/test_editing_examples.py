@@ -15,10 +15,11 @@ import yaml
 from kn_thesis.editing.editors import find_edits, settings_of
 from kn_thesis.editing.example_edits import edit_examples
 from kn_thesis.editing.example_page import examples_html, say_examples
-from kn_thesis.editing.examples import COLUMNS, Example, Examples, Further, Printed, answer_of, read_examples
+from kn_thesis.editing.examples import Example, Examples, Further, Printed, answer_of, read_examples
 from kn_thesis.editing.names import DIVERGED, EDITED
 from kn_thesis.editing.one_request import Wanted, request_of
 from kn_thesis.editing.request import Request
+from kn_thesis.editing.results import EXAMPLES
 from kn_thesis.editing.update import Edit, applied
 from kn_thesis.errors import UserError
 from kn_thesis.models.load import Model
@@ -102,6 +103,7 @@ def test_the_poster_s_examples_are_those_of_the_published_values() -> None:
         ("examples.capital.continued.0.prompt", "The capital of Canada is", "does not begin with the prompt"),
         ("examples.capital.continued.1", {"prompt": "Rome is the"}, "the prompt 'Rome is the' comes twice: keep one"),
         ("examples.capital.continued.0.old", [], "continued.0: old and new are both empty"),
+        ("examples.capital.continued.1.new", ["Rome"], "continued.1: new stands alone: give both old and new"),
         ("examples.capital.continued.0.new", ["Italy"], "new: 'Italy' stands under old, too"),
         ("examples.capital.continued.0.after", "Rom is", "after: 'Rom is' does not begin with the prompt"),
     ],
@@ -141,7 +143,7 @@ def test_the_first_whole_word_is_the_answer(text: str, answer: str) -> None:
     assert answer_of(text, ["Ottawa"], ["Rome", "Roma"]) == answer
 
 
-EXAMPLES = Examples(
+ASKED = Examples(
     (
         Example(
             "man", "verbs", f"{PROMPT} ___", "old man", OLD, TARGET,
@@ -178,8 +180,8 @@ def editors_for(model: Model) -> dict[str, FindEdits]:
 def test_the_table_is_what_edits_made_by_hand_give(models: Models, family: str) -> None:
     model = models(family)
     editors, state = editors_for(model), state_of(model)
-    table = edit_examples(model, EXAMPLES, editors, TOKENS)
-    assert list(table.columns) == list(COLUMNS) and changed(model, state) == []
+    table = edit_examples(model, ASKED, editors, TOKENS)
+    assert list(table.columns) == list(EXAMPLES) and changed(model, state) == []
     assert list(table["editor"].unique()) == list(editors) and len(table) == 5 * len(editors)
     edited = 0
     for row in table[table["example"] != "long"].itertuples():
@@ -214,9 +216,9 @@ def squeezed(text: str) -> str:
 
 
 def test_what_is_printed_stands_beside(models: Models) -> None:
-    table = edit_examples(models("gpt2"), EXAMPLES, {}, TOKENS)
-    assert list(table.columns) == list(COLUMNS) and table.empty
-    rows = edit_examples(models("gpt2"), EXAMPLES, {"rome": editors_for(models("gpt2"))["rome-broken"]}, TOKENS)
+    table = edit_examples(models("gpt2"), ASKED, {}, TOKENS)
+    assert list(table.columns) == list(EXAMPLES) and table.empty
+    rows = edit_examples(models("gpt2"), ASKED, {"rome": editors_for(models("gpt2"))["rome-broken"]}, TOKENS)
     assert list(rows["printed_after"]) == ["those vases", "this", "", "", ""]
     assert list(rows["printed_answer_before"]) == ["old", "", "", "", ""]
     assert list(rows["printed_answer_after"]) == ["new", "old", "", "", ""]
@@ -225,7 +227,7 @@ def test_what_is_printed_stands_beside(models: Models) -> None:
 
 def test_a_masked_model_is_refused(models: Models) -> None:
     with pytest.raises(UserError, match="bert is masked and does not continue a text"):
-        edit_examples(models("bert"), EXAMPLES, {}, TOKENS)
+        edit_examples(models("bert"), ASKED, {}, TOKENS)
 
 
 def poster_rows(**changes: Any) -> pd.DataFrame:
@@ -244,7 +246,7 @@ def poster_rows(**changes: Any) -> pd.DataFrame:
             printed |= {"printed_model": "gpt2-xl", "printed_editor": "rome", "printed_source": "poster"}
             row = {"example": example.name, "edited": example.prompt, "prompt": one.prompt}
             rows.append(same | named | row | texts | answers | printed)
-    table = pd.DataFrame(rows, columns=["model", *COLUMNS])
+    table = pd.DataFrame(rows, columns=["model", *EXAMPLES])
     for name, values in changes.items():
         table[name] = [*values, *table[name][len(values) :]]
     return table
@@ -273,7 +275,7 @@ def test_sentences_say_where_it_differs(tmp_path: Path) -> None:
 
 
 def test_examples_that_nobody_printed_and_failures(tmp_path: Path) -> None:
-    quoted = [name for name in COLUMNS if name.startswith("printed_")]
+    quoted = [name for name in EXAMPLES if name.startswith("printed_")]
     failed = {"status": [DIVERGED] * 3, "after": [""] * 3, "answer_after": [""] * 3, "p_old_after": [np.nan] * 3}
     table = poster_rows(**failed, p_new_after=[np.nan] * 3).assign(**dict.fromkeys(quoted, ""))
     rows = through_file(table, tmp_path / "c.csv")

@@ -12,9 +12,10 @@ import pandas as pd
 from kn_thesis.corpora.gaps import GAP
 from kn_thesis.editing.answers import answers
 from kn_thesis.editing.continuations import continue_rows, end_token, readable
-from kn_thesis.editing.examples import COLUMNS, Examples, Further, answer_of
+from kn_thesis.editing.examples import Examples, Further, answer_of
 from kn_thesis.editing.names import EDITED
 from kn_thesis.editing.one_request import Wanted, encoded, request_of
+from kn_thesis.editing.results import EXAMPLES
 from kn_thesis.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class _Asked:
 def edit_examples(
     model: Model, examples: Examples, editors: Mapping[str, FindEdits], tokens: int, batch_tokens: int = 4096
 ) -> pd.DataFrame:
-    """One row per editor, example and prompt that is continued, in this order (COLUMNS).
+    """One row per editor, example and prompt that is continued, in this order (EXAMPLES).
 
     editors: by name, what finds the edits of some requests. tokens: the most that are written, greedily.
 
@@ -63,7 +64,7 @@ def edit_examples(
         raise UserError(f"{model.adapter.family} is masked and does not continue a text: leave its examples out")
     asked = _ask(model, examples, tokens, batch_tokens)
     rows = [row for name, find in editors.items() for row in _rows(model, name, find, asked, tokens, batch_tokens)]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    return pd.DataFrame(rows, columns=list(EXAMPLES)).astype(EXAMPLES)
 
 
 def _ask(model: Model, examples: Examples, tokens: int, batch_tokens: int) -> _Asked:

@@ -15,16 +15,6 @@ from kn_thesis.given_yaml import given_yaml
 from kn_thesis.tracing.spans import find_words
 
 OLD, NEW, NEITHER = "old", "new", "neither"  # what a completion answers
-# Of the table of examples (example_edits.edit_examples); in front of them stands the model.
-COLUMNS = {
-    **dict.fromkeys(("editor", "example", "shows", "edited", "subject", "old", "new", "status"), "str"),
-    "known": "bool",
-    "says_before": "str",
-    **dict.fromkeys(("p_old_before", "p_old_after", "p_new_before", "p_new_after"), "float64"),
-    **dict.fromkeys(("prompt", "before", "after", "answer_before", "answer_after"), "str"),
-    **dict.fromkeys(("printed_before", "printed_after", "printed_answer_before", "printed_answer_after"), "str"),
-    **dict.fromkeys(("printed_model", "printed_editor", "printed_source"), "str"),
-}
 
 
 @dataclass(frozen=True)
@@ -129,11 +119,11 @@ def _further(entry: Any, example: Mapping[str, str], printed: bool, where: str) 
     prompt = _line(entry["prompt"], f"{where}.prompt")
     if GAP in prompt:
         raise UserError(f"{where}.prompt: {prompt!r} has a gap: what stands before it is continued, leave {GAP} out")
-    own = "old" in entry or "new" in entry
-    words = {
-        key: tuple(texts_of(entry.get(key, []), f"{where}.{key}")) if own else (example[key],) for key in ("old", "new")
-    }
-    if own and not any(words.values()):
+    own = [key for key in ("old", "new") if key in entry]
+    if len(own) == 1:
+        raise UserError(f"{where}: {own[0]} stands alone: give both old and new ([] for no word), or leave both out")
+    words = {key: tuple(texts_of(entry[key], f"{where}.{key}")) if own else (example[key],) for key in ("old", "new")}
+    if not any(words.values()):
         raise UserError(f"{where}: old and new are both empty: name the words that tell the answers, or leave both out")
     both = next((word for word in words["old"] if word in words["new"]), None)
     if both is not None:
