@@ -256,15 +256,19 @@ def test_sentences_say_where_it_differs(tmp_path: Path) -> None:
     table = poster_rows()
     for rows in (table, through_file(table, tmp_path / "a.csv")):
         assert say_examples(rows) == [
-            "**gpt2-xl, ROME**: after the edit, 10 of 10 prompts are answered as printed of gpt2-xl with ROME."
+            "**gpt2-xl, ROME**: before the edit 10 of 10, after it 10 of 10 prompts are answered as printed of gpt2-xl "
+            "with ROME (poster)."
         ]
-    table = poster_rows(answer_after=["old", "neither", "new"], known=[False] * 3, says_before=["the"] * 3)
+    table = poster_rows(
+        answer_before=["new"], answer_after=["old", "neither", "new"], known=[False] * 3, says_before=["the"] * 3
+    )
     for rows in (table, through_file(table, tmp_path / "b.csv")):
         assert say_examples(rows) == [
-            "**gpt2-xl, ROME**: after the edit, 7 of 10 prompts are answered as printed of gpt2-xl with ROME; not *The "
-            "capital of Canada is …* (the old answer, printed: the new answer), *Ottawa is the capital of …* (neither "
-            "answer, printed: the old answer) and *Rome is the capital of …* (the new answer, printed: the old answer)"
-            "; before the edit, *The capital of Canada is* is followed by “the” and not by “Ottawa”."
+            "**gpt2-xl, ROME**: before the edit 9 of 10, after it 7 of 10 prompts are answered as printed of gpt2-xl "
+            "with ROME (poster); after it not *The capital of Canada is …* (the old answer, printed: the new answer), "
+            "*Ottawa is the capital of …* (neither answer, printed: the old answer) and *Rome is the capital of …* (the new "
+            "answer, printed: the old answer); before the edit, *The capital of Canada is* is followed by “the” and not "
+            "by “Ottawa”."
         ]
         page = examples_html(rows, "A <caption>.")
         assert page.count("✗ differs</span>") == 3 and page.count("✓ as printed</span>") == 7
@@ -280,8 +284,8 @@ def test_examples_that_nobody_printed_and_failures(tmp_path: Path) -> None:
     table = poster_rows(**failed, p_new_after=[np.nan] * 3).assign(**dict.fromkeys(quoted, ""))
     rows = through_file(table, tmp_path / "c.csv")
     assert say_examples(rows) == [
-        "**gpt2-xl, ROME**: of 10 prompts, the edited model continues 4 with the old answer, 3 with the new answer and "
-        f"0 with neither answer; capital: {DIVERGED}."
+        "**gpt2-xl, ROME**: the edited model continues, of 3 edited prompts, 2 with the new answer; of 7 further "
+        f"prompts, 4 with the old answer and 1 with the new answer; capital: {DIVERGED}."
     ]
     page = examples_html(rows, "")
     assert page.count(f"<td>– {DIVERGED}</td>") == 3 and "printed" not in page and "nan" not in page

@@ -60,17 +60,27 @@ def _filled(data: pd.DataFrame) -> pd.DataFrame:
 
 
 def _said(rows: pd.DataFrame) -> str:
-    told = rows[rows["answer_after"] != ""]
-    if rows["printed_after"].eq("").all():
-        counts = [f"{(told['answer_after'] == name).sum()} with {words}" for name, words in ANSWERS.items()]
-        text = f"of {len(rows)} prompts, the edited model continues {listed(counts)}"
-    else:
-        text = _beside_printed(rows)
-    return "; ".join([text, *_remarks(rows)]) + "."
+    told = _beside_printed(rows) if rows["printed_after"].ne("").any() else _reached(rows)
+    return "; ".join([told, *_remarks(rows)]) + "."
+
+
+def _reached(rows: pd.DataFrame) -> str:
+    """Which answers the edited model gives, to the edited prompts and to the others."""
+    edited = rows["prompt"] == rows["edited"].map(_bare)
+    parts = []
+    for name, some in (("edited", rows[edited]), ("further", rows[~edited])):
+        counts = [f"{number} with {words}" for kind, words in ANSWERS.items() if (number := _count(some, kind))]
+        if counts:
+            parts.append(f"{len(some)} {name} prompt{'s' * (len(some) != 1)}, {listed(counts)}")
+    return f"the edited model continues, of {'; of '.join(parts)}" if parts else "nothing was continued after an edit"
+
+
+def _count(rows: pd.DataFrame, answer: str) -> int:
+    return int((rows["answer_after"] == answer).sum())
 
 
 def _beside_printed(rows: pd.DataFrame) -> str:
-    """How many prompts are answered as printed after the edit, and which are not."""
+    """How many prompts are answered as printed before and after the edit, and which are not after it."""
     asked = rows[rows["printed_after"] != ""]
     source = asked.iloc[0]
     differ = [
@@ -78,9 +88,12 @@ def _beside_printed(rows: pd.DataFrame) -> str:
         for row in asked.itertuples()
         if row.answer_after != row.printed_answer_after
     ]
-    printed = f"of {source['printed_model']} with {editor_words(source['printed_editor'])}"
-    text = f"after the edit, {len(asked) - len(differ)} of {len(asked)} prompts are answered as printed {printed}"
-    return f"{text}; not {listed(differ)}" if differ else text
+    first = rows[rows["printed_before"] != ""]
+    same = (first["answer_before"] == first["printed_answer_before"]).sum()
+    before = f"before the edit {same} of {len(first)}, " if len(first) else ""
+    by = f"{source['printed_model']} with {editor_words(source['printed_editor'])} ({source['printed_source']})"
+    text = f"{before}after it {len(asked) - len(differ)} of {len(asked)} prompts are answered as printed of {by}"
+    return f"{text}; after it not {listed(differ)}" if differ else text
 
 
 def _remarks(rows: pd.DataFrame) -> list[str]:
