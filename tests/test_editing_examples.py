@@ -266,9 +266,9 @@ def test_sentences_say_where_it_differs(tmp_path: Path) -> None:
         assert say_examples(rows) == [
             "**gpt2-xl, ROME**: before the edit 9 of 10, after it 7 of 10 prompts are answered as printed of gpt2-xl "
             "with ROME (poster); after it not *The capital of Canada is …* (the old answer, printed: the new answer), "
-            "*Ottawa is the capital of …* (neither answer, printed: the old answer) and *Rome is the capital of …* (the "
-            "new answer, printed: the old answer); before the edit, *The capital of Canada is* is followed by “the” and "
-            "not by “Ottawa”."
+            "*Ottawa is the capital of …* (neither answer, printed: the old answer) and *Rome is the capital of …* "
+            "(the new answer, printed: the old answer); before the edit, *The capital of Canada is* is followed by "
+            "“the” and not by “Ottawa”."
         ]
         page = examples_html(rows, "A <caption>.")
         assert page.count("✗ differs</span>") == 3 and page.count("✓ as printed</span>") == 7
