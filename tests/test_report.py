@@ -76,6 +76,8 @@ def views(
 def test_every_page_of_the_report_is_there(pages: dict[str, Path]) -> None:
     assert set(CHAPTERS) <= set(pages)
     assert all(page.stat().st_size < HEAVIEST for page in pages.values())
+    # The study names example edits: the chapter has their section.
+    assert 'id="example-edits"' in pages["editing"].read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
