@@ -13,13 +13,23 @@ GPUS ?= $(shell nvidia-smi --list-gpus 2>/dev/null | grep -c GPU)
 # Where the study runs: here, unless ARGS has --directory=ELSEWHERE.
 DIRECTORY := $(or $(patsubst --directory=%,%,$(filter --directory=%,$(ARGS))),.)
 
-.PHONY: study reproduce compare compare-usage test bench lint audit schema clean
+.PHONY: study plan rehearsal reproduce compare compare-usage test bench lint audit schema clean
 .DEFAULT_GOAL := study
 
 study: $(VENV)/installed
 	@$(BIN)/python scripts/check_configfiles.py $(ARGS)
 	$(BIN)/snakemake --cores $(CORES) $(if $(filter-out 0 1,$(GPUS)),--resources gpu=$(GPUS)) $(ARGS)
 	@echo "The report: $(abspath $(DIRECTORY))/results/report/index.html"
+
+# What a study takes, without weights or corpora: make plan ARGS="--configfile resources/studies/paper.yaml"
+plan: $(VENV)/installed
+	@$(BIN)/python scripts/check_configfiles.py $(ARGS)
+	@$(BIN)/python scripts/plan_study.py $(ARGS)
+
+# The paper's study on random models of its shapes, a few prompts each: time and peak memory. Takes hours and 24 GB on a CPU;
+# one model: make rehearsal ARGS="--models gpt2"
+rehearsal: $(VENV)/installed
+	$(BIN)/python scripts/rehearse.py $(ARGS)
 
 # The smoke study twice, with other cores and another order of jobs; every file must be the same.
 reproduce: $(VENV)/installed

@@ -19,7 +19,7 @@ with logged(snakemake.log[0], snakemake.input):
     chosen, settings = dict(snakemake.params.editor), snakemake.params.settings
     covariance = Covariance.load(snakemake.input.covariance) if chosen.pop("covariance") else None
     method, lengths = chosen.pop("method"), chosen.pop("contexts", [])
-    contexts = write_contexts(model, lengths, settings["seed"])
+    contexts = write_contexts(model, lengths, settings["seed"], chosen.pop("beginnings", ()))
     for context in contexts:
         print(f"context: {context}")
     find = partial(

@@ -17,7 +17,7 @@ with logged(snakemake.log[0], snakemake.input):
     chosen, settings = dict(snakemake.params.editor), snakemake.params.settings
     covariance = Covariance.load(snakemake.input.covariance) if chosen.pop("covariance") else None
     del chosen["method"]
-    contexts = write_contexts(model, chosen.pop("contexts"), settings["seed"])
+    contexts = write_contexts(model, chosen.pop("contexts"), settings["seed"], chosen.pop("beginnings"))
     synonyms = load_synonyms(snakemake.input.synonyms)
     layers = range(0, model.adapter.layers, settings["every"])
     for task, path in zip(snakemake.params.tasks, snakemake.output.layers, strict=True):

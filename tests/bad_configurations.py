@@ -37,6 +37,7 @@ def right() -> dict[str, Any]:
     hub = {"id": "owner/name", "revision": "main"}
     config["models"]["fetched"] = {"family": "llama", "hub": hub, "device": "auto", "world": "baseline"}
     texts = {"id": "owner/texts", "config": "one", "split": "train", "column": "text", "revision": "main"}
+    config["editing"]["editors"]["fine_tuning"]["models"] = {"gpt2": {"layer": 1, "norm": 0.05}}
     config["editing"]["editors"]["rome-covariance"]["covariance"] = {"texts": texts, "tokens": 1000}
     return config
 

@@ -13,9 +13,8 @@ from torch import Tensor
 import kn_thesis
 from kn_thesis.corpora.gaps import Encoded
 from kn_thesis.editing.editors import EDITORS
-from kn_thesis.models.families import FAMILIES
 from kn_thesis.models.load import Model, load_model
-from tests.tiny_models import loaded_model
+from tests.tiny_models import DETAILED, loaded_model
 from tests.tiny_tokenizers import TEXT
 
 OLD, TARGET, LONG = "this", "those", "mans"  # the last has two tokens
@@ -53,7 +52,7 @@ def edited_models(folder: Path) -> Models:
 @contextmanager
 def nothing_stays(models: Models) -> Iterator[None]:
     """Fails unless each model's tensors, hooks and gradients are afterwards what they were."""
-    known = [models(family) for family in FAMILIES]
+    known = [models(family) for family in DETAILED]
     before = [state_of(model) for model in known]
     yield
     for model, state in zip(known, before, strict=True):

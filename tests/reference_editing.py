@@ -24,6 +24,9 @@ VALUE_MODULE = {
     "bert": lambda module, layer: module.bert.encoder.layer[layer].output.dense,
     "gpt2": lambda module, layer: module.transformer.h[layer].mlp.c_proj,
     "llama": lambda module, layer: module.model.layers[layer].mlp.down_proj,
+    "gptj": lambda module, layer: module.transformer.h[layer].mlp.fc_out,
+    "mistral": lambda module, layer: module.model.layers[layer].mlp.down_proj,
+    "qwen2": lambda module, layer: module.model.layers[layer].mlp.down_proj,
 }
 
 

@@ -18,6 +18,10 @@ BLOCKS = {
     "bert": lambda module: module.bert.encoder.layer,
     "gpt2": lambda module: module.transformer.h,
     "llama": lambda module: module.model.layers,
+    "roberta": lambda module: module.roberta.encoder.layer,
+    "gptj": lambda module: module.transformer.h,
+    "mistral": lambda module: module.model.layers,
+    "qwen2": lambda module: module.model.layers,
 }
 # Modules whose output is what the sublayer adds to the hidden states.
 ADDS = {
@@ -25,10 +29,15 @@ ADDS = {
     "gpt2": {"mlp": lambda block: block.mlp, "attention": lambda block: block.attn},
     "llama": {"mlp": lambda block: block.mlp, "attention": lambda block: block.self_attn},
 }
+ADDS |= {"roberta": ADDS["bert"], "gptj": ADDS["gpt2"], "mistral": ADDS["llama"], "qwen2": ADDS["llama"]}
 WORDS = {
     "bert": lambda module: module.bert.embeddings.word_embeddings,
     "gpt2": lambda module: module.transformer.wte,
     "llama": lambda module: module.model.embed_tokens,
+    "roberta": lambda module: module.roberta.embeddings.word_embeddings,
+    "gptj": lambda module: module.transformer.wte,
+    "mistral": lambda module: module.model.embed_tokens,
+    "qwen2": lambda module: module.model.embed_tokens,
 }
 
 

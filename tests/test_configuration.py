@@ -21,6 +21,7 @@ from tests.study import copy_repository, planned_jobs, snakemake
 ROOT = Path(__file__).parents[1]
 TASKS = task_table(yaml.safe_load((ROOT / "resources/tasks.yaml").read_text()))
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+OVERLAYS = {"reduced.yaml": "corpus.yaml", "more-models.yaml": "paper.yaml"}
 STUDIES = sorted((ROOT / "resources/studies").glob("*.yaml")) + sorted((ROOT / "tests/studies").glob("*.yaml"))
 
 
@@ -55,9 +56,8 @@ def test_the_default_study_is_right() -> None:
 @pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.name)
 def test_the_studies_are_right(file: Path) -> None:
     content = yaml.safe_load(file.read_text())
-    if file.name == "reduced.yaml":
-        # It is laid over the corpus study, as snakemake does with several --configfile.
-        overlay, content = content, yaml.safe_load((ROOT / "resources/studies/corpus.yaml").read_text())
+    if file.name in OVERLAYS:  # laid over another study, as snakemake does with several --configfile
+        overlay, content = content, yaml.safe_load((ROOT / "resources/studies" / OVERLAYS[file.name]).read_text())
         update_config(content, overlay)
     check_configuration(content, [(file.name, content)], TASKS)
 
@@ -73,6 +73,7 @@ def test_the_studies_are_right(file: Path) -> None:
         ("models.bert", {"family": "bert"}, ["models.bert", "exactly one source: train, hub or path"]),
         ("models.bert.path", "somewhere", ["models.bert", "exactly one source"]),
         ("models.bert.family", "t5", ["models.bert.family", "'t5'", "bert", "gpt2", "llama"]),
+        ("models.bert.family", "roberta", ["models.bert", "no roberta can be trained here (bert, gpt2, llama can)"]),
         ("models.bert.world", "upside-down", ["models.bert.world", "'upside-down'", "baseline"]),
         ("models.bert.train.heads", 5, ["models.bert.train", "5", "128"]),
         ("models", {}, ["models", "at least 1"]),
@@ -107,6 +108,9 @@ def test_the_studies_are_right(file: Path) -> None:
             ["editing", "call it 'rome' or 'rome-…'"],
         ),
         ("editing.editors.rome.families.gpt2.layer", 4, ["rome.families.gpt2.layer", "has layers 0 to 3"]),
+        ("editing.editors.rome.models", {"gpt2": {"layer": 4}}, ["rome.models.gpt2.layer", "has layers 0 to 3"]),
+        ("editing.editors.rome.models", {"gpt3": {}}, ["rome.models.gpt3", "no such model", "did you mean 'gpt2'"]),
+        ("editing.editors.rome.models", {"bert": {"layer": 0}}, ["rome.models.bert", "`families` lack that"]),
         ("editing.editors.rome.families.gpt2.token", "first", ["families.gpt2.token", "'subject_last' or 'last'"]),
         ("editing.editors.fine_tuning.families", {}, ["fine_tuning", "families", "at least 1"]),
         ("editing.examples", "{a}.yaml", ["editing.examples", "'{a}.yaml' is not allowed"]),

@@ -28,6 +28,7 @@ VARIANTS = [
     ("llama", {}),
     ("llama", {"num_key_value_heads": 2, "mlp_bias": True}),
 ]
+ALL = [(*variant, size, how) for variant in VARIANTS for size in (1, 40, 10_000) for how in ("greedy", "sampled")]
 
 
 def a_model(family: str, **changes: Any) -> Any:
@@ -97,9 +98,7 @@ def sampler_of(rows: int, top: int = 5, seed: int = 3) -> Sampler:
     return Sampler([(f"row {number // 2}", number % 2) for number in range(rows)], seed, top)
 
 
-@pytest.mark.parametrize(("family", "changes"), VARIANTS)
-@pytest.mark.parametrize("batch_tokens", [1, 40, 10_000])
-@pytest.mark.parametrize("how", ["greedy", "sampled"])
+@pytest.mark.parametrize(("family", "changes", "batch_tokens", "how"), [*ALL, ("gptj", {}, 40, "sampled")], ids=str)
 def test_equal_to_whole_runs_of_the_changed_model(
     family: str, changes: dict[str, Any], batch_tokens: int, how: str
 ) -> None:

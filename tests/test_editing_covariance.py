@@ -23,9 +23,8 @@ from kn_thesis.editing.covariance import (
     solve,
 )
 from kn_thesis.errors import UserError
-from kn_thesis.models.families import FAMILIES
 from kn_thesis.models.load import Model
-from tests.tiny_models import loaded_model
+from tests.tiny_models import DETAILED, loaded_model
 from tests.tiny_tokenizers import TEXT
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "collect_covariance.py"
@@ -46,7 +45,7 @@ WHERE = {
 }
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=DETAILED)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
     return loaded_model(request.param, tmp_path_factory.mktemp(request.param), TEXT)
 

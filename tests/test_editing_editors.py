@@ -37,7 +37,8 @@ TUNING = fine_tuning.Settings(layer=LAYER, steps=6, learning_rate=0.02, norm=0.0
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
-    return {name: loaded_model(name, tmp_path_factory.mktemp(name), sentences(), 40) for name in (*FAMILIES, "bert")}
+    names = (*FAMILIES, "gptj", "bert")
+    return {name: loaded_model(name, tmp_path_factory.mktemp(name), sentences(), 40) for name in names}
 
 
 def requests_for(model: Model) -> list[Request]:
@@ -83,9 +84,12 @@ def near(found: Tensor, expected: Tensor, bound: float = 1e-8) -> bool:
     return bool((found - expected).norm() <= bound * expected.norm() > 0)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("contexts", [(), CONTEXTS])
-@pytest.mark.parametrize("with_c", [False, True])
+EACH_WAY = [
+    (family, contexts, with_c) for family in FAMILIES for contexts in ((), CONTEXTS) for with_c in (False, True)
+]
+
+
+@pytest.mark.parametrize(("family", "contexts", "with_c"), [*EACH_WAY, ("gptj", CONTEXTS, True)])
 def test_rome_is_the_plain_algorithm_and_the_closed_form(
     models: dict[str, Model], family: str, contexts: tuple[str, ...], with_c: bool
 ) -> None:

@@ -20,7 +20,6 @@ from kn_thesis.editing.given_settings import scaled_layer
 from kn_thesis.editing.request import Request
 from kn_thesis.editing.update import Update
 from kn_thesis.errors import UserError
-from kn_thesis.models.families import FAMILIES
 from kn_thesis.models.load import Model
 from tests.edited_models import (
     CAUSAL,
@@ -39,6 +38,7 @@ from tests.edited_models import (
     prompt_of,
     state_of,
 )
+from tests.tiny_models import DETAILED
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     return edited_models(tmp_path_factory.mktemp("edited"))
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=DETAILED)
 def model(request: pytest.FixtureRequest, models: Models) -> Model:
     return models(request.param)
 

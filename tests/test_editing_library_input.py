@@ -14,7 +14,6 @@ import kn_thesis
 from kn_thesis.editing import one_request
 from kn_thesis.editing.covariance import Covariance
 from kn_thesis.errors import UserError
-from kn_thesis.models.families import FAMILIES
 from kn_thesis.models.load import Model
 from tests.edited_inputs import BAD, BAD_CAUSAL
 from tests.edited_models import (
@@ -32,6 +31,7 @@ from tests.edited_models import (
     prompt_of,
     state_of,
 )
+from tests.tiny_models import DETAILED
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     return edited_models(tmp_path_factory.mktemp("edited"))
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=DETAILED)
 def model(request: pytest.FixtureRequest, models: Models) -> Model:
     return models(request.param)
 
@@ -175,7 +175,7 @@ def test_weights_that_are_no_numbers_are_one_line(models: Models, family: str, e
 
 
 def test_factors_that_the_weights_cannot_hold_are_one_line(models: Models) -> None:
-    for family in FAMILIES:
+    for family in DETAILED:
         changes = {"editor": "knowledge_neuron", "new_factor": 1e39, "old": OLD}
         refused(
             models(family, "float32"), changes, "the changed weights are not finite; lower learning_rate or the fac"

@@ -127,6 +127,14 @@ def test_contexts_are_seeded_distinct_and_end_with_a_point(models: dict[str, Mod
     assert len(many) == len(set(many)) <= 5  # one token of the five most probable
 
 
+def test_contexts_begin_with_several_words_by_turns(models: dict[str, Model]) -> None:
+    words = ["The", "Therefore", "You"]
+    found = write_contexts(models["gpt2"], [(9, 7)], 5, words)
+    assert [text.split()[0].rstrip(".") for text in found] == ["The"] * 3 + ["Therefore"] * 2 + ["You"] * 2
+    every = write_contexts(models["gpt2"], [(9, 7)], 5)
+    assert found[:3] == every[::3]  # a text has its own number, whatever the others begin with
+
+
 @pytest.mark.parametrize(("written", "expected"), [("king.", "The king."), ("king", "The king."), ("", "The.")])
 def test_a_context_has_one_point(
     models: dict[str, Model], monkeypatch: pytest.MonkeyPatch, written: str, expected: str

@@ -65,9 +65,12 @@ def check(
     assert value.steps == expected.losses and value.loss == pytest.approx(expected.loss, rel=bound)
 
 
-@pytest.mark.parametrize("layer", [0, 1, 2])
+IN_EACH_LAYER = [("gpt2", {}), ("llama", {}), ("llama", {"num_key_value_heads": 2, "mlp_bias": True})]
+PLACES = [(*variant, layer) for variant in IN_EACH_LAYER for layer in range(3)]
+
+
 @pytest.mark.parametrize(
-    ("family", "changes"), [("gpt2", {}), ("llama", {}), ("llama", {"num_key_value_heads": 2, "mlp_bias": True})]
+    ("family", "changes", "layer"), [*PLACES, *((family, {}, 1) for family in ("gptj", "mistral", "qwen2"))], ids=str
 )
 def test_equal_to_the_plain_algorithm(family: str, changes: dict[str, Any], layer: int) -> None:
     model = model_of(family, **changes)

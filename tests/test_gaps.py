@@ -25,15 +25,18 @@ def sentencepiece():
     return tokenizer
 
 
-BERT = tiny.wordpiece()
+BERT, ROBERTA = tiny.wordpiece(), tiny.roberta()
 GAPS = {
     "wordpiece": GapTokenizer(BERT, "masked", BERT.token_to_id("[MASK]")),
     "bytes": GapTokenizer(tiny.byte_level(), "causal"),
     "bytes, untrimmed": GapTokenizer(tiny.byte_level(trim=False), "causal"),
     "metaspace": GapTokenizer(tiny.metaspace(), "causal"),
     "sentencepiece": GapTokenizer(sentencepiece(), "causal"),
+    "roberta": GapTokenizer(ROBERTA, "masked", ROBERTA.token_to_id("<mask>")),
+    "llama3": GapTokenizer(tiny.llama3(), "causal"),
+    "qwen": GapTokenizer(tiny.qwen(), "causal"),
 }
-CAUSAL = [name for name in GAPS if name != "wordpiece"]
+CAUSAL = [name for name in GAPS if GAPS[name].objective == "causal"]
 WORDS = [*sorted({word.strip(".,") for line in tiny.TEXT for word in line.split()}), "kingvase", "Paristhis", "vas"]
 
 
@@ -75,6 +78,57 @@ def test_one_mask_per_token():
     encoded = GAPS["wordpiece"].encode("The women", " helped this man.", "haven't")
     assert tokens(GAPS["wordpiece"], encoded.target_ids) == ["haven", "'", "t"]
     assert tokens(GAPS["wordpiece"], encoded.input_ids).count("[MASK]") == 3
+
+
+@pytest.mark.parametrize(
+    ("prefix", "suffix", "word"),
+    [("The old king admires", " vase.", "this"), ("", " kings admire those vases.", "These"), ("The king", ".", "man")],
+)
+def test_roberta_s_mask_stands_where_the_word_and_its_space_did(prefix, suffix, word):
+    """Its own mask takes the space before it: so must a mask that is put in by its number."""
+    gaps = GAPS["roberta"]
+    encoded = gaps.encode(prefix, suffix, word)
+    assert len(encoded.target_ids) == 1
+    for written in (f"{prefix} <mask>{suffix}".strip(), f"{prefix}<mask>{suffix}"):
+        assert list(encoded.input_ids) == ROBERTA.encode(written).ids
+    text = f"{prefix} {word}{suffix}".strip()
+    assert tokens(gaps, encoded.input_ids)[0] == "<s>" and tokens(gaps, encoded.input_ids)[-1] == "</s>"
+    assert filled(gaps, encoded) == ROBERTA.encode(text).ids
+    assert tokens(gaps, encoded.target_ids) == [f"Ġ{word}" if prefix else word]
+    for mark in ("___", "<mask>"):
+        assert gaps.encode_prompt(f"{prefix} {mark}{suffix}".strip(), word) == encoded
+
+
+def test_one_mask_per_token_of_roberta_s():
+    encoded = GAPS["roberta"].encode("The women", " helped this man.", "haven't")
+    assert tokens(GAPS["roberta"], encoded.input_ids).count("<mask>") == len(encoded.target_ids) > 1
+
+
+def test_llama_3_s_beginning_stays_out_of_the_target():
+    gaps = GAPS["llama3"]
+    encoded = gaps.encode("The capital of France is", ".", "Paris")
+    assert tokens(gaps, encoded.input_ids)[0] == "<|begin_of_text|>"
+    assert tokens(gaps, encoded.target_ids)[0].startswith("ĠP") and filled(gaps, encoded)[0] == encoded.input_ids[0]
+    assert tokens(gaps, gaps.encode("", " kings", "These").input_ids) == ["<|begin_of_text|>"]
+    assert reason(GAPS["qwen"], "", " kings", "These") == "nothing before the gap"
+
+
+@pytest.mark.parametrize("name", GAPS)
+def test_numbers(name):
+    """Where a number's space is a token of its own, no number fills a gap; in a text it is read as it is written."""
+    gaps = GAPS[name]
+    if name not in ("wordpiece", "metaspace", "sentencepiece"):  # these know no digit
+        encoded = gaps.encode("In 1984 the old king of 12 admires", " vase.", "this")
+        text = "In 1984 the old king of 12 admires this" + (" vase." if gaps.objective == "masked" else "")
+        assert filled(gaps, encoded) == gaps.tokenizer.encode(text).ids
+    if name in ("llama3", "qwen"):
+        assert reason(gaps, "The king of", ".", "1984") == "space is a token of its own"
+
+
+@pytest.mark.parametrize("name", ["roberta", "llama3", "qwen"])
+def test_letters_of_several_bytes(name):
+    encoded = GAPS[name].encode("The capital of France is", ".", "París")
+    assert GAPS[name].tokenizer.decode(list(encoded.target_ids)).strip() == "París"
 
 
 @pytest.mark.parametrize("name", ["metaspace", "sentencepiece"])
@@ -195,6 +249,16 @@ def test_folders(tmp_path):
     assert bert.objective == "masked" and bert.mask_id == BERT.token_to_id("[MASK]") and bert.max_length == 40
     gpt2 = GapTokenizer.from_folder(tiny.save_model(tmp_path / "g", tiny.byte_level(), "gpt2", n_positions=30))
     assert (gpt2.objective, gpt2.mask_id, gpt2.max_length) == ("causal", None, 30)
+    roberta = tiny.save_model(
+        tmp_path / "r", ROBERTA, "roberta", max_position_embeddings=514, pad_token_id=ROBERTA.token_to_id("<pad>")
+    )
+    gaps = GapTokenizer.from_folder(roberta)
+    assert (gaps.objective, gaps.mask_id, gaps.max_length) == ("masked", ROBERTA.token_to_id("<mask>"), 512)
+    assert gaps.encode("The old", " vase.", "king") == GAPS["roberta"].encode("The old", " vase.", "king")
+    mistral = tiny.save_model(
+        tmp_path / "m", tiny.metaspace(), "mistral", max_position_embeddings=32768, sliding_window=4096
+    )
+    assert GapTokenizer.from_folder(mistral).max_length == 4096
     llama = GapTokenizer.from_folder(tiny.save_model(tmp_path / "l", tiny.metaspace(), "llama"))
     assert (llama.objective, llama.max_length) == ("causal", None)
     assert bert.encode("The old", " vase.", "king") == GAPS["wordpiece"].encode("The old", " vase.", "king")

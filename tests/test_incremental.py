@@ -113,6 +113,13 @@ def test_settings_of_one_editor_leave_the_others_alone(study: Path) -> None:
     assert jobs["edit_tasks"] == 2 and set(jobs) <= AFTER_EDITS | {"edit_tasks"}
 
 
+def test_settings_of_a_single_model_leave_the_others_alone(study: Path) -> None:
+    edit(study / SMOKE, "llama: *rome}\n", "llama: *rome}\n      models: {gpt2: {<<: *rome, steps: 4}}\n")
+    jobs = planned_jobs(study)
+    assert jobs["edit_tasks"] == 2 and jobs["sweep_layers"] == 1
+    assert set(jobs) <= AFTER_EDITS | {"edit_tasks", "sweep_layers"}
+
+
 @pytest.mark.parametrize(
     "change",
     [

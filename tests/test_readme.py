@@ -53,6 +53,7 @@ RUN_BY: dict[str, str | tuple[str, str]] = {
     "git apply resources/examples/family/register.patch": FAMILY,
     "make schema": FAMILY,
     "make reproduce": "test_reproducible.py::reproduce",
+    'make plan ARGS="--configfile resources/studies/paper.yaml"': ("test_plan.py::test_the_paper_s_study_is_planned"),
     "pip install --no-deps -r envs/slurm.txt": (
         ".ci/run",
         "pip install --quiet --require-hashes --no-deps -r envs/slurm.txt",
@@ -225,7 +226,7 @@ def stand_ins(study: Path) -> dict[str, str]:
 def test_with_conda_or_a_cluster_the_plan_is_made(tmp_path: Path) -> None:
     study = with_environment(copy_repository(tmp_path / "study"))
     there = stand_ins(study)
-    (_, cluster) = commands(blocks("sh", "Run on a cluster")[0])
+    (_, _, cluster) = commands(blocks("sh", "Run on a cluster")[0])
     planned = succeeds(study, f"{cluster} --dry-run", **there)
     for job in ("get_model", "build_report"):
         assert re.search(rf"^{job} +\d+$", planned, re.MULTILINE), job

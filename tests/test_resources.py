@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kn_thesis.configuration.tasks import objective
+from kn_thesis.configuration.types import TRAINED_FAMILIES
 from kn_thesis.plan import request, work
 from kn_thesis.plan.shape import Shape, folder_shape, shape_from_config, trained_shape
 from tests.study import ROOT, copy_repository, edit, snakemake
@@ -16,8 +18,6 @@ from tests.study import ROOT, copy_repository, edit, snakemake
 CONFIGS = yaml.safe_load((ROOT / "resources/models.yaml").read_text())
 SMALL = Shape(layers=2, hidden=32, intermediate=64, heads=2, vocabulary=2000, positions=128)
 LARGE = shape_from_config(CONFIGS["meta-llama/Llama-2-7b-hf"])
-SUPPRESSED = {"words": {"plural": ["these"]}, "operations": ["erase"], "random_prompts": 10, "random_sets": 20}
-EDITED = {"questions": {"each": 8, "others": 8}, "continuations": {"samples": 5, "tokens": 20}}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -26,7 +26,8 @@ def test_parameters_are_counted_within_one_percent(name: str) -> None:
     import transformers
 
     config = transformers.AutoConfig.for_model(**CONFIGS[name])
-    kind = transformers.AutoModelForMaskedLM if config.model_type == "bert" else transformers.AutoModelForCausalLM
+    masked = objective(config.model_type) == "masked"
+    kind = transformers.AutoModelForMaskedLM if masked else transformers.AutoModelForCausalLM
     with torch.device("meta"):
         model = kind.from_config(config)
     counted = sum(parameter.numel() for parameter in model.parameters())
@@ -47,7 +48,19 @@ def test_shared_keys_and_values_are_counted() -> None:
     assert shape_from_config(config).parameters == pytest.approx(counted, rel=0.01)
 
 
-@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
+def test_gpt_j_s_positions_and_its_own_output_matrix_are_known() -> None:
+    import torch
+    import transformers
+
+    sizes = {"n_layer": 2, "n_embd": 256, "n_head": 8, "rotary_dim": 16, "n_positions": 2048}
+    config = {"model_type": "gptj", **sizes, "n_inner": None, "vocab_size": 1000}
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(**config))
+    counted = sum(parameter.numel() for parameter in model.parameters())
+    assert shape_from_config(config).parameters == pytest.approx(counted, rel=0.01)
+
+
+@pytest.mark.parametrize("family", TRAINED_FAMILIES)
 def test_a_trained_model_s_shape_is_that_of_what_is_built(family: str) -> None:
     from kn_thesis.models.architecture import Settings, build_model
 
@@ -64,46 +77,32 @@ def test_a_folder_without_a_readable_configuration_has_no_known_shape(tmp_path: 
         assert folder_shape(tmp_path) is None
 
 
-def works(shape: Shape, prompts: int) -> list[work.Work]:
-    """One of each kind."""
-    return [
-        work.evaluation(shape, prompts),
-        work.attribution(shape, True, prompts, {"nodes": 5}),
-        work.attribution(shape, False, prompts, {"nodes": 5}),
-        work.suppression(shape, False, prompts, SUPPRESSED),
-        work.tracing(shape, prompts, {"draws": 10, "kinds": ["hidden", "mlp"]}),
-        work.editing(shape, prompts, 20, 11, EDITED),
-        work.covariance(shape, prompts * 1000),
-        work.training(shape, prompts, 32),
-    ]
+def test_time_and_memory_are_asked_for_with_room_and_grow_with_attempts() -> None:
+    for took in (5.0, 600.0, 36_000.0):
+        asked = [request.minutes(took, attempt) for attempt in (1, 2, 3)]
+        assert took / 60 + 5 < asked[0] < asked[1] < asked[2] and asked[1] == pytest.approx(2 * asked[0], abs=5)
+    for peak in (300.0, 20_000.0):
+        asked = [request.memory_mb(peak, attempt) for attempt in (1, 2, 3)]
+        assert peak + 500 < asked[0] < asked[1] < asked[2]
 
 
-def test_time_grows_with_prompts_with_the_model_and_with_attempts() -> None:
-    for few, many, large in zip(works(SMALL, 10), works(SMALL, 1000), works(LARGE, 1000), strict=True):
-        assert few.flops(SMALL) < many.flops(SMALL) < large.flops(LARGE)
-        asked = [request.minutes(large, LARGE, 1e12, attempt) for attempt in (1, 2, 3)]
-        assert asked[0] < asked[1] < asked[2] and asked[1] == pytest.approx(2 * asked[0], abs=5)
+def test_time_grows_with_the_model_and_what_it_does() -> None:
+    few, many = work.Work(forward=1e6), work.Work(forward=1e9)
+    for speed in (1e10, 1e13):
+        small, large = (request.seconds(few, shape, "float32", speed) for shape in (SMALL, LARGE))
+        assert request.START < small < large < request.seconds(many, LARGE, "float32", speed)
+    assert request.seconds(many, LARGE, "float32", 1e13) < request.seconds(many, LARGE, "float32", 1e12)
 
 
-def test_memory_holds_the_weights_and_grows_with_batches_and_attempts() -> None:
+def test_memory_holds_the_weights_and_grows_with_batches_and_results() -> None:
     for shape in (SMALL, LARGE):
         for dtype, size in (("float32", 4), ("bfloat16", 2)):
-            asked = request.memory_mb(shape, dtype, 4096)
-            assert asked * 1e6 > shape.parameters * size
-            assert request.memory_mb(shape, dtype, 4096, attempt=2) > asked
-            assert request.memory_mb(shape, dtype, 65536) > asked or shape is SMALL
-    assert request.memory_mb(LARGE, "float32", 4096) > 1.7 * request.memory_mb(LARGE, "bfloat16", 4096) - 5000
-
-
-def test_the_work_of_attribution_is_counted_as_the_method_does_it() -> None:
-    """A loop over layers and nodes, in place of the sum."""
-    tokens = 0
-    for _ in range(7):
-        tokens += work.TOKENS * SMALL.layers
-        for layer in range(SMALL.layers):
-            for _ in range(5):
-                tokens += work.BACKWARD * (SMALL.layers - layer)
-    assert work.attribution(SMALL, False, 7, {"nodes": 5}).token_layers == tokens
+            peak = request.peak_memory_mb(shape, dtype, 4096)
+            assert peak * 1e6 > shape.parameters * size
+            assert request.peak_memory_mb(shape, dtype, 65536) > peak
+            assert request.peak_memory_mb(shape, dtype, 4096, held=1e9) == pytest.approx(peak + 1000)
+    full, half = (request.peak_memory_mb(LARGE, dtype, 4096) for dtype in ("float32", "bfloat16"))
+    assert full > 1.7 * half
 
 
 @pytest.fixture(scope="module")

@@ -10,17 +10,16 @@ import pytest
 
 import kn_thesis
 from kn_thesis.errors import UserError
-from kn_thesis.models.families import FAMILIES
 from kn_thesis.models.load import Model
 from tests.reference_suppression import plain_means, plain_word
-from tests.tiny_models import loaded_model
+from tests.tiny_models import DETAILED, loaded_model
 from tests.tiny_tokenizers import TEXT
 
 NEURONS = [(0, 3), (2, 5), (1, 4)]
 WORDS = ["this", "those", "mans", "☃"]  # two of one token, one of two, one that nobody knows
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=DETAILED)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
     folder, text = tmp_path_factory.mktemp(request.param), [*TEXT, *["That man admires those vases."] * 20]
     return loaded_model(request.param, folder, text)
@@ -50,6 +49,15 @@ def test_it_equals_the_plain_algorithm(model: Model, operation: str) -> None:
         assert row.log_change == pytest.approx(after - before, abs=1e-5) and abs(row.log_change) > 1e-4
 
 
+def test_preactivations_can_be_changed(model: Model) -> None:
+    before, prompts = model.adapter.objective == "causal", prompts_of(model)
+    found = kn_thesis.suppress(model, prompts, NEURONS, ["this"], operation="mean", neuron="preactivation")
+    encoded = [model.tokenizer.encode_prompt(prompt, "this") for prompt in prompts]
+    change = (*zip(*NEURONS, strict=True), "mean", plain_means(model.module, encoded, before), before)
+    plain = [plain_word(model.module, one.input_ids, one.gap, one.target_ids, *change) for one in encoded]
+    assert found["after"].to_numpy() == pytest.approx(np.exp(plain), rel=1e-5)
+
+
 def test_it_takes_a_table_of_neurons_and_counts_each_once(model: Model) -> None:
     table = pd.DataFrame(NEURONS * 2, columns=["layer", "neuron"]).assign(group="x")
     once = kn_thesis.suppress(model, prompts_of(model), NEURONS, WORDS[:2], operation="enhance")
@@ -67,6 +75,7 @@ def test_it_takes_a_table_of_neurons_and_counts_each_once(model: Model) -> None:
         ({"neurons": [(0, 24)]}, r"no neuron \(0, 24\): 3 layers of 24"),
         ({"neurons": [(-1, 0)]}, r"no neuron \(-1, 0\)"),
         ({"neurons": [(0.5, 1)]}, "whole numbers"),
+        ({"neuron": "gate"}, "unknown neuron 'gate': choose one of activation"),
         ({"operation": "remove"}, "unknown operation 'remove': choose one of erase"),
     ],
 )

@@ -14,13 +14,12 @@ import pytest
 
 from kn_thesis.corpora.gaps import CannotExpress, Encoded
 from kn_thesis.corpora.rank import rank
-from kn_thesis.models.families import FAMILIES
 from kn_thesis.models.load import Model, load_model
 from kn_thesis.models.tokenization import save_tokenizer, train_tokenizer
 from kn_thesis.suppression.effects import Suppression
 from kn_thesis.suppression.task import Settings, suppress_task
 from tests.reference_suppression import plain_means, plain_word
-from tests.tiny_models import model_of
+from tests.tiny_models import DETAILED, model_of
 from tests.tiny_tokenizers import TEXT
 
 SENTENCES = [*TEXT, *["These women admire these vases but that man admires that vase."] * 20]
@@ -39,7 +38,7 @@ PROMPTS = [
     ("The man admires", " vases.", "those", "this", "plural", None),
 ]
 WORDS = {"plural": ["these"], "singular": ["this", "that"], "neutral": ["the"], "biased": ["mans", "mankingness"]}
-SETTINGS = Settings(("erase", "enhance", "mean"), WORDS, 2, 8, 5, 4, 1, 0.2, 0.6)
+SETTINGS = Settings(("erase", "enhance", "mean"), WORDS, 2, 8, 5, 4, 1, 0.2, 0.6, "activation")
 NAMES = {"target": ["Italy", "that", "these", "this", "those"], "number": ["singular", "plural", "shared"]}
 
 
@@ -110,7 +109,7 @@ def load(family: str, folder: Path) -> Model:
     return load_model(folder, dtype="float64", device="cpu")
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=DETAILED)
 def task(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Task:
     return task_of(load(request.param, tmp_path_factory.mktemp(request.param)))
 
@@ -129,6 +128,23 @@ def test_effects_equal_the_plain_algorithm(task: Task) -> None:
         assert (row.before, row.after) == pytest.approx((np.exp(before), np.exp(after)), rel=1e-5)
         assert row.log_change == pytest.approx(after - before, rel=1e-5, abs=1e-5)
     assert effects["log_change"].abs().groupby([effects["set"], effects["operation"]], observed=True).max().min() > 1e-3
+
+
+def test_preactivations_are_changed_where_they_were_attributed_to(task: Task) -> None:
+    """As with hooks before the activation function; in masked models as ever."""
+    before = task.model.adapter.objective == "causal"
+    other = task_of(task.model, settings=replace(SETTINGS, neuron="preactivation"))
+    effects = other.result.effects
+    means = plain_means(task.model.module, [other.encoded(prompt) for prompt in other.prompts["prompt"]], before)
+    chosen = effects[effects["word"].isin(["these", "this"]) & (effects["operation"] != "erase")]
+    for row in some(chosen, 12):
+        encoded = other.encoded(row.prompt, row.word)
+        places = np.array([place.split(".") for place in other.members(row).split()], dtype=int).T
+        change = (*places, row.operation, means, before)
+        after = plain_word(other.model.module, encoded.input_ids, encoded.gap, encoded.target_ids, *change)
+        assert row.after == pytest.approx(np.exp(after), rel=1e-5)
+    same = np.allclose(chosen["after"], task.result.effects.loc[chosen.index, "after"], rtol=1e-6)
+    assert same == (not before)
 
 
 def test_forms_are_the_prompt_s_own_words_by_number(task: Task) -> None:

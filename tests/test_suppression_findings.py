@@ -21,7 +21,7 @@ from kn_thesis.suppression.names import CONTRAST
 from kn_thesis.suppression.summary import ModelTables, Settings, gathered, model_tables, shown_tests, significance_table
 from tests.suppression_tables import Hand, asked_prompts
 
-SETTINGS = Settings(level=0.05, sample=20, sample_seed=1, resamples=50, confidence=0.95, seed=1)
+SETTINGS = Settings(level=0.05, sample=20, sample_seed=1, resamples=50, confidence=0.95, seed=1, published_over="all")
 TASKS = ("numbered", "unnumbered")
 BIASED = ["all", "any", "entire", "single", "sole"]
 WORDS = {"these": "plural", "this": "singular", **dict.fromkeys(BIASED, "biased"), "the": "neutral"}

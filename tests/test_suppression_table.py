@@ -98,6 +98,27 @@ def test_values_of_a_word_by_other_means() -> None:
     assert found["high"] - found["low"] < 0.2
 
 
+def test_the_published_test_over_prompts_of_the_set_s_own_number() -> None:
+    made = hand()
+    made.prompts["number"] = ["singular" if number < 7 else "plural" for number in range(12)]
+    whole, own = (table_of(made, published_over=over) for over in ("all", "own"))
+    before = made.before[:7, 0]
+    after = before * np.exp(made.changes[ERASE][:7, 0])
+    found = row(own, ERASE, "these")
+    assert found["p_published"] == pytest.approx(stats.ttest_ind(before, after).pvalue, rel=1e-4)
+    assert found["relative_change"] == pytest.approx((after.mean() - before.mean()) / after.mean(), rel=1e-5)
+    published = ["relative_change", "p_published", "significant_published", "disagreement"]
+    pd.testing.assert_frame_equal(whole.drop(columns=published), own.drop(columns=published))
+    # Of a target, its own prompts; of the neurons that both numbers share, all.
+    made.prompts["group"] = ["this"] * 5 + ["that"] * 7
+    for kind, name, number in (("target", "this", 5), ("number", "shared", 12)):
+        made.changes = {(kind, name, "erase"): made.changes[next(iter(made.changes))]}
+        after = made.before[:number, 0] * np.exp(next(iter(made.changes.values()))[:number, 0])
+        p = stats.ttest_ind(made.before[:number, 0], after).pvalue
+        found = row(table_of(made, published_over="own"), (kind, name, "erase"), "these")
+        assert found["p_published"] == pytest.approx(p, rel=1e-4)
+
+
 def test_correction_is_over_the_words_asked_of_one_set_and_operation() -> None:
     table = table_of(hand())
     part = table[(table["set"] == "singular") & (table["operation"] == "erase")].set_index("word")

@@ -11,20 +11,19 @@ import torch
 
 import kn_thesis
 from kn_thesis.errors import UserError
-from kn_thesis.models.families import FAMILIES
 from kn_thesis.models.load import Model
 from kn_thesis.tracing.names import RESTORED_WORDS
 from kn_thesis.tracing.restore import KINDS
 from kn_thesis.tracing.runs import cue_noise
 from tests.reference_tracing import plain_word
-from tests.tiny_models import loaded_model
+from tests.tiny_models import DETAILED, loaded_model
 from tests.tiny_tokenizers import TEXT
 
 TARGET, LONG = "this", "mans"  # the latter has two tokens
 SETTINGS: dict[str, Any] = {"draws": 3, "seed": 5, "require_first_choice": False}
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=DETAILED)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """A model whose first choice in `prompt_of` is TARGET."""
     text = [*TEXT, *["That man admires those vases."] * 20]

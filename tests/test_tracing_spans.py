@@ -7,9 +7,8 @@ import pytest
 from kn_thesis.corpora.gaps import GapTokenizer
 from kn_thesis.errors import UserError
 from kn_thesis.models.families import FAMILIES
-from kn_thesis.models.tokenization import save_tokenizer, train_tokenizer
 from kn_thesis.tracing.spans import cue_span
-from tests.tiny_models import config_of
+from tests.tiny_models import config_of, positions_of, save_tokenizer_of, tokenizer_of
 from tests.tiny_tokenizers import TEXT
 
 CASES = [
@@ -23,9 +22,8 @@ CASES = [
 @pytest.fixture(scope="module", params=FAMILIES)
 def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> GapTokenizer:
     folder = tmp_path_factory.mktemp(request.param)
-    save_tokenizer(train_tokenizer(request.param, TEXT, 400), request.param, folder, 32)
-    places = "n_positions" if request.param == "gpt2" else "max_position_embeddings"
-    config_of(request.param, **{places: 32}).save_pretrained(folder)
+    save_tokenizer_of(tokenizer_of(request.param, TEXT, 400), request.param, folder, 32)
+    config_of(request.param, **positions_of(request.param, 32)).save_pretrained(folder)
     return GapTokenizer.from_folder(folder)
 
 

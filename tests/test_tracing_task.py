@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 
 from kn_thesis.corpora.gaps import Encoded
-from kn_thesis.models.families import FAMILIES
 from kn_thesis.models.length import too_long
 from kn_thesis.models.load import Model
 from kn_thesis.tracing.names import TRACED
@@ -21,7 +20,7 @@ from kn_thesis.tracing.roles import ROLES, roles
 from kn_thesis.tracing.runs import cue_noise
 from kn_thesis.tracing.task import NO_CUE, NO_TOKEN, NOT_SAMPLED, TOO_LONG, WRONG, Tracing, trace_task
 from tests.reference_tracing import plain_word
-from tests.tiny_models import loaded_model
+from tests.tiny_models import DETAILED, loaded_model
 from tests.tiny_tokenizers import TEXT
 
 SETTINGS = Settings(draws=2, kinds=("hidden", "mlp"), seed=3)
@@ -39,7 +38,7 @@ PROMPTS = [
 ]
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=DETAILED)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
     return loaded_model(request.param, tmp_path_factory.mktemp(request.param), TEXT)
 

@@ -15,6 +15,7 @@ from kn_thesis.addresses import without_login
 from kn_thesis.configuration.check import check_configuration, check_own_files
 from kn_thesis.configuration.layers import read_layer
 from kn_thesis.configuration.tasks import TASKS_FILE, objective, takes, task_table, with_own
+from kn_thesis.editing.examples import read_examples
 from kn_thesis.errors import UserError
 from kn_thesis.files import check_room
 from kn_thesis.given_yaml import given_yaml
@@ -69,6 +70,8 @@ def read_study():
 TASKS = read_or_stop(lambda: task_table(given_yaml(ROOT / TASKS_FILE)))
 STUDY = read_or_stop(read_study)
 TASKS = with_own(TASKS, STUDY.tasks.own.model_dump())
+EXAMPLES = STUDY.editing.examples
+EXAMPLE_EDITS = read_or_stop(read_examples, ROOT / EXAMPLES).examples if EXAMPLES else ()
 
 TRAINED = [name for name, model in STUDY.models.items() if model.train]
 FOUND = [name for name, model in STUDY.models.items() if not model.train]
@@ -236,7 +239,7 @@ def model_files(model):
 
 def loading(model):
     """How a model is loaded."""
-    return entries(STUDY.models[model], "dtype", "device")
+    return entries(STUDY.models[model], "dtype", "device", "gpus")
 
 
 def suppression_settings():
@@ -246,7 +249,7 @@ def suppression_settings():
         entries(STUDY.suppression, "operations", "words")
         | entries(STUDY.selection, "coarse", "share")
         | entries(STUDY.tasks, "max_target_tokens")
-        | entries(STUDY.attribution, "batch_tokens")
+        | entries(STUDY.attribution, "batch_tokens", "neuron")
         | {"random_sets": random.sets, "random_prompts": random.prompts, "nearest": random.nearest}
         | {"seed": STUDY.seed}
     )
@@ -303,6 +306,9 @@ def example_editors(model):
     return [name for name in editors_of(model) if STUDY.editing.editors[name].method != "knowledge_neuron"]
 
 
+EXEMPLIFIED = [model for model in STUDY.models if EXAMPLES and example_editors(model)]
+
+
 def swept_tasks(model):
     """The edited relations of a model in which every layer is edited."""
     sweep = STUDY.editing.sweep
@@ -339,9 +345,10 @@ def edit_inputs(batch):
 
 
 def editor_settings(model, editor):
-    """An editor's method, and its settings for the model's family."""
+    """An editor's method, and its settings for the model, or else for its family."""
     chosen = STUDY.editing.editors[editor].model_dump(mode="json")
     own_settings = chosen.pop("families")[STUDY.models[model].family]
+    own_settings = chosen.pop("models", {}).get(model, own_settings)
     covariance = chosen.pop("covariance", None)
     if chosen["method"] == "knowledge_neuron":
         own_settings |= entries(STUDY.selection, "coarse", "share") | entries(STUDY.attribution, "quadrature")
@@ -375,7 +382,7 @@ def covariance_settings(model, editor):
     chosen = STUDY.editing.editors[editor]
     used, swept = chosen.covariance.model_dump(mode="json"), editor == STUDY.editing.sweep.editor and swept_tasks(model)
     return {
-        "layers": None if swept else [chosen.families[STUDY.models[model].family].layer],
+        "layers": None if swept else [editor_settings(model, editor)["layer"]],
         "tokens": used["tokens"],
         "batch_tokens": STUDY.editing.batch_tokens,
         "source": None if used["texts"] == "training" else used["texts"],

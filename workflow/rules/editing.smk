@@ -1,17 +1,11 @@
 """Editing: models are told to answer something else, and asked what else has changed."""
 
-from kn_thesis.editing.examples import read_examples
-
 EDITED = {model: edited_tasks(model) for model in STUDY.models if edited_tasks(model) and editors_of(model)}
 SWEPT = {model: swept_tasks(model) for model in EDITED if swept_tasks(model)}
 EDITING_TABLES = {
     name: f"results/editing/{{model}}/{{editor}}/{{task}}.{name}.parquet"
     for name in ("edits", "questions", "completions")
 }
-
-EXAMPLES = STUDY.editing.examples
-EXAMPLE_EDITS = read_or_stop(read_examples, ROOT / EXAMPLES).examples if EXAMPLES else ()
-EXEMPLIFIED = [model for model in STUDY.models if example_editors(model)]
 
 
 def editing_outputs(batch, editor):
@@ -133,7 +127,7 @@ if SHARDS["editing"] > 1:
         wildcard_constraints:
             editor=one_of([name for name in STUDY.editing.editors if is_sharded("editing", name)]),
         group:
-            "editing"
+            "gathering"
         conda:
             "../../envs/statistics.yaml"
         params:

@@ -1,10 +1,29 @@
-"""What jobs ask a cluster for: functions of the model's size and the number of prompts, more at each attempt."""
+"""What jobs take, by the sizes of models and tasks: asked for of a cluster, more at each attempt, and shown by `make plan`."""
 
-from kn_thesis.plan import request, work
-from kn_thesis.plan.shape import folder_shape, shape_from_config, trained_shape
+from dataclasses import asdict, replace
+from functools import cache
+import json
+
+from kn_thesis.plan import jobs, request, sizes, work
+from kn_thesis.plan.editing import Edits, questions_of
+from kn_thesis.plan.shape import GATED, folder_shape, shape_from_config, trained_shape
 
 HUB_CONFIGS = read_or_stop(given_yaml, ROOT / "resources/models.yaml")
 SPEED = request.Speed(STUDY.plan.cpu_speed, STUDY.plan.gpu_speed)
+# Tokens per word of running text, and of targets, by where a tokenizer is from: the hub; a text that it was trained on,
+# which has nearly all words whole; or one of FEW sentences, which has few names whole. None is known before it is there.
+FEW = 10_000
+TOKENS_PER_WORD = {"found": 1.25, "trained": 1.05, "few": 1.2}
+TOKENS_OF_TARGET = {
+    "masked": {"found": (1.05, 1.0), "trained": (1.05, 1.0), "few": (1.15, 1.0)},
+    "causal": {"found": (1.1, 1.4), "trained": (1.05, 1.0), "few": (1.35, 2.2)},
+}  # of a paradigm, of a relation
+# Texts that are read beside a prompt, per word whose probability is looked at: the corpora's text lacks most of them, so
+# that a tokenizer trained on it has them in pieces.
+LONGER = {"world": 0.005, "fetched": 0.65, "found": 0.05}
+SENTENCE = 10  # tokens of a sentence of the training text
+NUMBER_SETS = 1  # suppressed beside those of each target: a number's neurons, or those that both share
+UNKNOWN = sizes.Size(1000, 200, 10, 6, 4)  # a task of which nothing is known
 
 
 def shape_of(name):
@@ -16,118 +35,237 @@ def shape_of(name):
     return known or shape_from_config(HUB_CONFIGS["unknown"])
 
 
-SHAPES = {model: shape_of(model) for model in STUDY.models}
-
-
 def uses_gpu(model):
     """How many GPUs a job with this model takes, where there are some."""
-    return 0 if STUDY.models[model].device == "cpu" else 1
-
-
-def asked(model, done, batch_tokens):
-    """The resources of a job that does `done` with a model, for each attempt."""
-    speed = SPEED.gpu if uses_gpu(model) else SPEED.cpu
-    dtype = STUDY.models[model].dtype
-    return {
-        "gpu": uses_gpu(model),
-        "mem_mb": lambda wildcards, attempt: request.memory_mb(SHAPES[model], dtype, batch_tokens, attempt),
-        "runtime": lambda wildcards, attempt: request.minutes(done, SHAPES[model], speed, attempt),
-    }
-
-
-def together(works):
-    """Several pieces of work in one job."""
-    works = list(works)
-    return work.Work(sum(one.token_layers for one in works), sum(one.predictions for one in works))
+    return 0 if STUDY.models[model].device == "cpu" else STUDY.models[model].gpus
 
 
 def is_masked(model):
     return objective(STUDY.models[model].family) == "masked"
 
 
-def most_prompts(limit=None):
-    """Most prompts of a task that a job takes; facts and pairs are not counted before they are fetched."""
-    return min(limit or work.FACTS, work.FACTS)
+MODELS = {
+    model: jobs.Model(
+        shape_of(model), is_masked(model), STUDY.models[model].dtype, SPEED.gpu if uses_gpu(model) else SPEED.cpu
+    )
+    for model in STUDY.models
+}
 
 
-def training_resources(model):
-    train = STUDY.models[model].train
-    return asked(model, work.training(SHAPES[model], train.steps, train.batch), 64 * train.batch)
+@cache
+def known_sizes():
+    return sizes.read_sizes(read_or_stop(given_yaml, ROOT / sizes.SIZES_FILE))
 
 
-def evaluation_resources(model):
-    done = work.evaluation(SHAPES[model], most_prompts(STUDY.tasks.evaluated) * len(tasks_of(model)))
-    return asked(model, done, STUDY.attribution.batch_tokens)
+@cache
+def size_of(model, task):
+    """A task as a model is asked it, before a sample is drawn: see plan.sizes.Size."""
+    kind = objective(STUDY.models[model].family)
+    if TASKS[task].files:
+        files = {part: ROOT / path for part, path in TASKS[task].files.items()}
+        try:
+            return sizes.count_task(task, kind, files)
+        except UserError:
+            return UNKNOWN  # the job that reads them says what is wrong
+    size = known_sizes()[STUDY.corpora.source].get((task, kind), UNKNOWN)
+    if model in TRAINED and STUDY.corpora.source == "fetched":
+        if TASKS[task].kind == "paradigm":
+            return size.share(size.prompts * (STUDY.corpora.fetched.held_out or 1), size.groups)
+        facts = min(size.groups, STUDY.corpora.fetched.facts or size.groups)
+        return size.share(size.prompts * facts / max(1, size.groups), facts)
+    return size
+
+
+def tokenizer_of(model):
+    """Where a model's tokenizer is from."""
+    if model in FOUND:
+        return "found"
+    return "few" if STUDY.corpora.source == "world" and STUDY.corpora.world.sentences < FEW else "trained"
+
+
+def in_tokens(model, task, size, most=None):
+    """The prompts of a task in tokens; at most so many of them."""
+    kind, source, paradigm = objective(STUDY.models[model].family), tokenizer_of(model), TASKS[task].kind == "paradigm"
+    ratio, target = TOKENS_PER_WORD[source], TOKENS_OF_TARGET[kind][source][not paradigm]
+    special = 2 if is_masked(model) else int(STUDY.models[model].family in GATED)
+    prompts = size.prompts if most is None else min(size.prompts, most)
+    # A masked model sees as many masks as the target has tokens.
+    tokens = size.words * ratio + special + (target - 1 if is_masked(model) else 0)
+    behind = 0 if not size.behind else tokens if is_masked(model) else size.behind * ratio
+    return work.Task(prompts, tokens, target, behind, size.last * ratio, paradigm)
+
+
+def asked_prompts(model, tasks):
+    """All prompts of each task that the study asks."""
+    most = STUDY.tasks.evaluated
+    return [in_tokens(model, task, sizes.asked(size_of(model, task), most)) for task in tasks]
+
+
+def localized(model, tasks):
+    """What is localized of each task: prompts and groups."""
+    most = min(STUDY.tasks.attributed, STUDY.tasks.evaluated)
+    return [sizes.attributed(size_of(model, task), TASKS[task].kind, most) for task in tasks]
+
+
+def suppressed_sets(model, tasks):
+    return [size.groups + NUMBER_SETS for size in localized(model, tasks)]
+
+
+def edits_of(model, tasks, requests):
+    """At most `requests` edits of each task, and what is asked of each."""
+    found = []
+    for task, prompts in zip(tasks, asked_prompts(model, tasks), strict=True):
+        size = size_of(model, task)
+        each = size.prompts / max(1, size.groups)
+        links = {link: _paraphrases(model, name) for link, name in linked(model, task).items()}
+        asked, criteria = questions_of(
+            prompts.paradigm, STUDY.editing.questions.each, STUDY.editing.questions.others, each, **links
+        )
+        considered = prompts.prompts if prompts.paradigm else prompts.prompts / each
+        count = min(considered, requests or considered)
+        found.append(Edits(count, considered, prompts, asked, criteria, 1 if prompts.paradigm else each))
+    return found
+
+
+def _paraphrases(model, task):
+    size = size_of(model, task)
+    return size.prompts / max(1, size.groups)
+
+
+def of_one_shard(chapter, tasks, editor=None):
+    """Tasks, or edits of tasks, as far as one job takes them."""
+    if not is_sharded(chapter, editor):
+        return tasks
+    size = "count" if chapter == "editing" else "prompts"
+    return [replace(task, **{size: getattr(task, size) / SHARDS[chapter]}) for task in tasks]
+
+
+def training_job(model):
+    return jobs.training(MODELS[model], STUDY.models[model].train.model_dump(), SENTENCE)
+
+
+def evaluation_job(model):
+    return jobs.evaluation(MODELS[model], asked_prompts(model, tasks_of(model)), STUDY.attribution.batch_tokens)
+
+
+def attribution_job(batch):
+    tasks = zip(batch.tasks, localized(batch.model, batch.tasks), strict=True)
+    tasks = of_one_shard("attribution", [in_tokens(batch.model, task, size) for task, size in tasks])
+    return jobs.attribution(MODELS[batch.model], tasks, STUDY.attribution.nodes, STUDY.attribution.batch_tokens)
+
+
+def selection_job(batch):
+    some = localized(batch.model, batch.tasks)
+    tasks = [in_tokens(batch.model, task, size) for task, size in zip(batch.tasks, some, strict=True)]
+    return jobs.selection(MODELS[batch.model], tasks, [size.groups for size in some])
+
+
+def suppression_job(batch):
+    tasks = of_one_shard("suppression", asked_prompts(batch.model, batch.tasks))
+    sets = suppressed_sets(batch.model, batch.tasks)
+    longer = {"longer": LONGER[STUDY.corpora.source if batch.model in TRAINED else "found"]}
+    settings = suppression_settings() | longer
+    return jobs.suppression(MODELS[batch.model], tasks, sets, settings, STUDY.attribution.batch_tokens)
+
+
+def test_job(model):
+    tasks = paradigms_of(model)
+    return jobs.tests(MODELS[model], asked_prompts(model, tasks), suppressed_sets(model, tasks), suppression_settings())
+
+
+def tracing_job(batch):
+    tasks = asked_prompts(batch.model, batch.tasks)
+    traced = [replace(task, prompts=min(task.prompts, STUDY.tracing.prompts)) for task in tasks]
+    traced = of_one_shard("tracing", traced)
+    batches = STUDY.tracing.batch_tokens, STUDY.attribution.batch_tokens
+    return jobs.tracing(MODELS[batch.model], tasks, traced, tracing_settings(), *batches)
+
+
+def covariance_job(model, editor):
+    settings = covariance_settings(model, editor)
+    layers = range(MODELS[model].shape.layers) if settings["layers"] is None else settings["layers"]
+    return jobs.covariance(MODELS[model], settings["tokens"], layers, settings["batch_tokens"])
+
+
+def editing_job(batch, editor, requests):
+    tasks = asked_prompts(batch.model, batch.tasks)
+    edits = of_one_shard("editing", edits_of(batch.model, batch.tasks, requests), editor)
+    continued, most = entries(STUDY.editing.continuations, "tokens", "samples"), STUDY.editing.batch_tokens
+    return jobs.edits(MODELS[batch.model], tasks, edits, editor_settings(batch.model, editor), continued, most)
+
+
+def sweep_job(batch):
+    sweep, most = STUDY.editing.sweep, STUDY.editing.batch_tokens
+    tasks, edits = asked_prompts(batch.model, batch.tasks), edits_of(batch.model, batch.tasks, sweep.requests)
+    return jobs.sweep(MODELS[batch.model], tasks, edits, editor_settings(batch.model, sweep.editor), sweep.every, most)
+
+
+def examples_job(model):
+    """The example edits by each editor, one after the other."""
+    edits = len(EXAMPLE_EDITS)
+    continued = sum(len(example.continued) for example in EXAMPLE_EDITS)
+    source = tokenizer_of(model)
+    tokens = TOKENS_PER_WORD[source] * sum(len(example.prompt.split()) for example in EXAMPLE_EDITS) / edits
+    task = work.Task(edits, tokens, TOKENS_OF_TARGET["causal"][source][1], last=tokens / 2)
+    asked = Edits(edits, edits, task, 2, continued / edits)
+    written = {"tokens": STUDY.editing.continuations.tokens, "samples": 0}
+    parts = [
+        jobs.edits(MODELS[model], [], [asked], editor_settings(model, editor), written, STUDY.editing.batch_tokens)
+        for editor in example_editors(model)
+    ]
+    return jobs.in_one(parts, jobs.stored.table("examples", continued * len(parts)))
+
+
+def requested(job, *about, gpu=None):
+    """The resources of a job, for each attempt; what it takes is worked out when it is asked for."""
+    planned = cache(lambda: job(*about))
+    memory = {"mem_mb": lambda wildcards, attempt: request.memory_mb(planned().peak_mb, attempt)}
+    time = {"runtime": lambda wildcards, attempt: request.minutes(planned().seconds, attempt)}
+    return ({} if gpu is None else {"gpu": gpu}) | memory | time
 
 
 def attribution_resources(batch):
-    prompts = most_prompts(STUDY.tasks.attributed) * len(batch.tasks)
-    settings = entries(STUDY.attribution, "nodes")
-    done = work.attribution(SHAPES[batch.model], is_masked(batch.model), prompts, settings)
-    return asked(batch.model, done, STUDY.attribution.batch_tokens)
+    return requested(attribution_job, batch, gpu=uses_gpu(batch.model))
 
 
 def selection_resources(batch):
-    """One task's scores at a time, and bootstrap samples of its groups."""
-    shape = SHAPES[batch.model]
-    numbers = most_prompts(STUDY.tasks.attributed) * shape.layers * shape.intermediate
-    return {
-        "mem_mb": lambda wildcards, attempt: request.array_memory_mb(numbers, attempt),
-        "runtime": lambda wildcards, attempt: (10 + 10 * len(batch.tasks)) * attempt,
-    }
+    return requested(selection_job, batch)
 
 
 def suppression_resources(batch):
-    prompts = most_prompts(STUDY.tasks.attributed) * len(batch.tasks)
-    done = work.suppression(SHAPES[batch.model], is_masked(batch.model), prompts, suppression_settings())
-    return asked(batch.model, done, STUDY.attribution.batch_tokens)
+    return requested(suppression_job, batch, gpu=uses_gpu(batch.model))
 
 
 def tracing_resources(batch):
-    prompts = most_prompts(STUDY.tracing.prompts) * len(batch.tasks)
-    done = work.tracing(SHAPES[batch.model], prompts, entries(STUDY.tracing, "draws", "kinds"))
-    return asked(batch.model, done, STUDY.tracing.batch_tokens)
+    return requested(tracing_job, batch, gpu=uses_gpu(batch.model))
 
 
-def covariance_resources(model, editor):
-    tokens = STUDY.editing.editors[editor].covariance.tokens
-    return asked(model, work.covariance(SHAPES[model], tokens), STUDY.editing.batch_tokens)
-
-
-def edits_work(model, editor, edits):
-    """Of so many edits by one editor of a model."""
-    settings = STUDY.editing.editors[editor].families[STUDY.models[model].family].model_dump()
-    steps = settings.get("steps", 20)
-    contexts = 1 + sum(count for _, count in settings.get("contexts") or [])
-    return work.editing(SHAPES[model], edits, steps, contexts, entries(STUDY.editing, "questions", "continuations"))
-
-
-def editing_resources(batch, editor, requests, layers=1):
-    """Of `requests` edits per task, in each of `layers` layers."""
-    done = edits_work(batch.model, editor, most_prompts(requests) * len(batch.tasks) * layers)
-    return asked(batch.model, done, STUDY.editing.batch_tokens)
+def editing_resources(batch, editor, requests):
+    return requested(editing_job, batch, editor, requests, gpu=uses_gpu(batch.model))
 
 
 def example_resources(model):
-    """Of a handful of edits by each editor of a model."""
-    works = [edits_work(model, editor, len(EXAMPLE_EDITS)) for editor in example_editors(model)]
-    return asked(model, together(works), STUDY.editing.batch_tokens)
+    return requested(examples_job, model, gpu=uses_gpu(model))
 
 
 def sweep_resources(batch):
-    sweep = STUDY.editing.sweep
-    return editing_resources(batch, sweep.editor, sweep.requests, -(-SHAPES[batch.model].layers // sweep.every))
+    return requested(sweep_job, batch, gpu=uses_gpu(batch.model))
+
+
+def training_resources(model):
+    return requested(training_job, model, gpu=uses_gpu(model))
+
+
+def evaluation_resources(model):
+    return requested(evaluation_job, model, gpu=uses_gpu(model))
 
 
 def test_resources(model):
-    """Tests hold every word's change at every prompt, for each set and operation."""
-    words = sum(map(len, STUDY.suppression.words.model_dump().values())) + 2
-    per_prompt = words * len(STUDY.suppression.operations) * 4
-    rows = most_prompts(STUDY.tasks.attributed) * len(paradigms_of(model)) * per_prompt
-    return {
-        "mem_mb": lambda wildcards, attempt: request.table_memory_mb(rows, attempt),
-        "runtime": lambda wildcards, attempt: (10 + 10 * len(paradigms_of(model))) * attempt,
-    }
+    return requested(test_job, model)
+
+
+def covariance_resources(model, editor):
+    return requested(covariance_job, model, editor, gpu=uses_gpu(model))
 
 
 def of_wildcards(resources, *names, only=("gpu", "mem_mb", "runtime")):
@@ -142,3 +280,61 @@ def of_wildcards(resources, *names, only=("gpu", "mem_mb", "runtime")):
 
 def _value(resource, wildcards, attempt):
     return resource(wildcards, attempt) if callable(resource) else resource
+
+
+def planned_jobs():
+    """Chapter, name of the rule, model and what it takes, of each job that a model has part in, and of the worlds."""
+    if STUDY.corpora.source == "world":
+        written = jobs.stored.WORLD_TASKS + jobs.stored.SENTENCE * STUDY.corpora.world.sentences
+        for _ in {model.world for model in STUDY.models.values()}:
+            yield "corpora", "make_world", "", jobs.without_model(written)
+    for model in TRAINED:
+        yield "models", "train_model", model, training_job(model)
+    for model in FOUND:
+        yield "models", "get_model", model, jobs.loaded(MODELS[model])
+    for model in STUDY.models:
+        yield "models", "evaluate_model", model, evaluation_job(model)
+    for batch in batches(tasks_of):
+        written = sum(jobs.stored.table("prompts", task.prompts) for task in asked_prompts(batch.model, batch.tasks))
+        prepared = jobs.without_model(written, request.SMALL_START + 0.2 * len(batch.tasks))
+        yield "corpora", f"make_prompts_{batch.name}", batch.model, prepared
+    for batch in shard_batches("attribution", tasks_of):
+        for _ in range(SHARDS["attribution"]):
+            yield "localization", f"attribute_neurons_{batch.name}", batch.model, attribution_job(batch)
+        yield "localization", f"select_neurons_{batch.name}", batch.model, selection_job(batch)
+    for batch in shard_batches("suppression", paradigms_of):
+        for _ in range(SHARDS["suppression"]):
+            yield "suppression", f"suppress_neurons_{batch.name}", batch.model, suppression_job(batch)
+    for model in filter(paradigms_of, STUDY.models):
+        yield "suppression", "test_suppression", model, test_job(model)
+    for batch in shard_batches("tracing", traced_tasks):
+        for _ in range(SHARDS["tracing"]):
+            yield "tracing", f"trace_prompts_{batch.name}", batch.model, tracing_job(batch)
+    edited = lambda model: edited_tasks(model) if editors_of(model) else []
+    for batch in shard_batches("editing", edited, apart=False):
+        for editor in editors_of(batch.model):
+            for _ in range(SHARDS["editing"] if is_sharded("editing", editor) else 1):
+                job = editing_job(batch, editor, STUDY.editing.requests)
+                yield "editing", f"edit_tasks_{batch.name}_{editor}", batch.model, job
+    for batch in batches(lambda model: swept_tasks(model) if edited_tasks(model) else [], apart=False):
+        yield "editing", f"sweep_layers_{batch.name}", batch.model, sweep_job(batch)
+    for model in EXEMPLIFIED:
+        yield "editing", "edit_examples", model, examples_job(model)
+    for model in STUDY.models:
+        for editor in editors_of(model) if edited_tasks(model) else []:
+            if covariance_of(model, editor):
+                yield "editing", "collect_covariance", model, covariance_job(model, editor)
+
+
+# `make plan` has this file read by a dry run, and adds up what it finds there (scripts/plan_study.py).
+if plan := os.getenv("KN_PLAN"):
+    content = {
+        "study": STUDY.study,
+        "speed": asdict(SPEED),
+        "models": {name: asdict(model) | {"gpu": uses_gpu(name)} for name, model in MODELS.items()},
+        "jobs": [
+            {"chapter": chapter, "name": name, "model": model, **asdict(job)}
+            for chapter, name, model, job in planned_jobs()
+        ],
+    }
+    Path(plan).write_text(json.dumps(content), encoding="utf-8")

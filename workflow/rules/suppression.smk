@@ -58,7 +58,7 @@ if is_sharded("suppression"):
         benchmark:
             "results/benchmarks/gather_suppression/{model}/{task}.tsv"
         group:
-            "suppression"
+            "gathering"
         conda:
             "../../envs/statistics.yaml"
         params:
@@ -94,7 +94,7 @@ rule test_suppression:
     params:
         code=code("test_suppression"),
         tasks=lambda wildcards: paradigms_of(wildcards.model),
-        settings=entries(STUDY.suppression, "level")
+        settings=entries(STUDY.suppression, "level", "published_over")
         | {"sample": STUDY.suppression.random.prompts, "sample_seed": STUDY.seed}
         | STUDY.selection.bootstrap.model_dump(),
     script:

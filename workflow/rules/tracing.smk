@@ -52,7 +52,7 @@ if is_sharded("tracing"):
         benchmark:
             "results/benchmarks/gather_tracing/{model}/{task}.tsv"
         group:
-            "tracing"
+            "gathering"
         conda:
             "../../envs/statistics.yaml"
         params:

@@ -303,12 +303,27 @@ def _edited_mistakes(config: Mapping[str, Any], tasks: TaskTable) -> list[tuple[
                 for model, entry in _section(config, "models").items()
                 if _get(entry, "family") in families and (_get(entry, "hub") or _get(entry, "path"))
             ]
-        for family, settings in _section(editor, "families").items():
-            layer = _get(settings, "layer")
-            for model, entry in _section(config, "models").items():
-                layers = _get(entry, "train", "layers")
-                known = isinstance(layer, int) and isinstance(layers, int) and _get(entry, "family") == family
-                if known and layer >= layers:
-                    text = f"{_show(layer)} is not allowed: model {model!r} has layers 0 to {_show(layers - 1)}"
-                    mistakes.append((("editing", "editors", name, "families", family, "layer"), text))
+        mistakes += _editors_models_mistakes(config, name, editor)
+        own = _section(editor, "models")
+        for model, entry in _section(config, "models").items():
+            family, layers = _get(entry, "family"), _get(entry, "train", "layers")
+            place: Key = ("models", model) if model in own else ("families", family if isinstance(family, str) else "")
+            layer = _get(editor, *place, "layer")
+            if isinstance(layer, int) and isinstance(layers, int) and layer >= layers:
+                text = f"{_show(layer)} is not allowed: model {model!r} has layers 0 to {_show(layers - 1)}"
+                mistakes.append((("editing", "editors", name, *place, "layer"), text))
+    return mistakes
+
+
+def _editors_models_mistakes(config: Mapping[str, Any], name: Any, editor: Any) -> list[tuple[Key, str]]:
+    """Models that an editor has settings for, though the study lacks them or the editor leaves their family out."""
+    models = _section(config, "models")
+    mistakes: list[tuple[Key, str]] = []
+    for model in _section(editor, "models"):
+        key, family = ("editing", "editors", name, "models", model), _get(models.get(model), "family")
+        if isinstance(model, str) and model not in models:
+            text = f"there is no such model here: {_guess(model, list(models))}name one under `models`, or leave it out"
+            mistakes.append((key, text))
+        elif family in get_args(Family) and family not in _section(editor, "families"):
+            mistakes.append((key, f"it is a {family}, and the editor's `families` lack that: name it there as well"))
     return mistakes

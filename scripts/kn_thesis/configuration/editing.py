@@ -26,6 +26,7 @@ from kn_thesis.configuration.types import (
 Layer = Annotated[Whole, Field(ge=0, lt=1000)]
 Rate = Annotated[Number, Field(gt=0, le=10)]
 Factor = Annotated[Number, Field(ge=0, le=1e6)]
+OF_MODELS = "settings of single models, by name, in place of their family's: of another depth, say"
 Line = Annotated[Text, Field(pattern=PLACE, max_length=200)]
 
 
@@ -63,6 +64,11 @@ class RomeSettings(Strict):
         default_factory=lambda: [(5, 10), (10, 10)],
         description="[tokens, texts] that the model writes before the prompt; []: the bare prompt alone",
     )
+    beginnings: list[Line] = Field(
+        default_factory=lambda: ["The"],
+        min_length=1,
+        description="of these texts, by turns; the public code has The, Therefore, Because, I, You",
+    )
 
 
 class Rome(Strict):
@@ -70,6 +76,7 @@ class Rome(Strict):
 
     method: Literal["rome"]
     families: dict[Family, RomeSettings] = Field(min_length=1, description="settings, by family; others are left out")
+    models: dict[Name, RomeSettings] = Field(default_factory=dict, description=OF_MODELS)
     covariance: Covariance | None = Field(None, description="of keys; null: u = k*, as in the published runs")
 
 
@@ -86,6 +93,7 @@ class KnowledgeNeuron(Strict):
 
     method: Literal["knowledge_neuron"]
     families: dict[Family, KnowledgeNeuronSettings] = Field(min_length=1, description="settings, by family")
+    models: dict[Name, KnowledgeNeuronSettings] = Field(default_factory=dict, description=OF_MODELS)
     paraphrases: Count = Field(10, description="most prompts of a fact in which its neurons are looked for")
     nodes: Count = Field(10, description="of the quadrature of their attribution")
 
@@ -105,6 +113,7 @@ class FineTuning(Strict):
 
     method: Literal["fine_tuning"]
     families: dict[Family, FineTuningSettings] = Field(min_length=1, description="settings, by family")
+    models: dict[Name, FineTuningSettings] = Field(default_factory=dict, description=OF_MODELS)
 
 
 Editor = Annotated[Rome | KnowledgeNeuron | FineTuning, Field(discriminator="method")]

@@ -14,6 +14,7 @@ from kn_thesis.configuration.own_tasks import OwnTasks
 from kn_thesis.configuration.shards import Shards
 from kn_thesis.configuration.types import (
     MOST,
+    TRAINED_FAMILIES,
     Count,
     Family,
     HubId,
@@ -150,6 +151,7 @@ class Model(Strict):
     path: Place | None = Field(None, description="folder in the hub's format")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="weights in memory")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU when there is one")
+    gpus: Count = Field(1, le=64, description="that the model's layers are spread over, where one cannot hold them")
     world: Name = Field("baseline", description="variant of the world it is trained on and asked about")
     tasks: list[Text] | None = Field(None, min_length=1, description="of the study's tasks, only these; null: all")
     must_learn: Learned | None = Field(None, description="accuracies without which the run stops; null: no demand")
@@ -158,12 +160,20 @@ class Model(Strict):
     def _one_source(self) -> Model:
         if sum(source is not None for source in (self.train, self.hub, self.path)) != 1:
             raise ValueError("exactly one source: train, hub or path")
+        if self.train is not None and self.family not in TRAINED_FAMILIES:
+            known = ", ".join(TRAINED_FAMILIES)
+            raise ValueError(f"no {self.family} can be trained here ({known} can): take one from `hub` or `path`")
         return self
 
 
 class Attribution(Strict):
     """Integrated gradients over MLP neurons (DESIGN.md §4)."""
 
+    neuron: Literal["activation", "preactivation"] = Field(
+        "activation",
+        description="taken after the activation function; or before it, in causal models alone, as in the public code "
+        "(docs/deviations.md): masked models have activations either way. Suppression changes what was attributed to",
+    )
     quadrature: Literal["gauss-legendre", "riemann"] = "gauss-legendre"
     nodes: Whole = Field(5, ge=1, le=10_000, description="points at which the gradient is taken")
     batch_tokens: Whole = Field(
@@ -242,6 +252,11 @@ class Suppression(Strict):
     words: Words = Field(default_factory=lambda: Words(**WORDS))
     random: RandomSets = Field(default_factory=RandomSets)
     level: OpenShare = Field(0.05, description="of significance")
+    published_over: Literal["all", "own"] = Field(
+        "all",
+        description="prompts that the published test is repeated over: all of a task, or, as in the public notebook, "
+        "those of the neurons' own number or target",
+    )
 
     @model_validator(mode="after")
     def _once(self) -> Suppression:
@@ -293,7 +308,7 @@ class Tracing(Strict):
 class Plan(Strict):
     """What the time that jobs ask a cluster for is worked out from; no result depends on it."""
 
-    cpu_speed: float = Field(2e10, gt=0, description="floating-point operations a second that a job reaches on a core")
+    cpu_speed: float = Field(5e10, gt=0, description="floating-point operations a second that a job reaches on a core")
     gpu_speed: float = Field(2e13, gt=0, description="the same on a GPU")
 
 

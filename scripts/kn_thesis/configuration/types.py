@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-Family = Literal["bert", "gpt2", "llama"]
-MASKED_FAMILIES = ("bert",)
+Family = Literal["bert", "gpt2", "llama", "roberta", "gptj", "mistral", "qwen2"]
+MASKED_FAMILIES = ("bert", "roberta")
+TRAINED_FAMILIES = ("bert", "gpt2", "llama")  # that the workflow itself can train
 MOST = 10**9  # of anything that is counted: beyond it nobody means what is written
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kn_thesis.errors import UserError
 from kn_thesis.given import given_text, strict_json
+from kn_thesis.models.config import positions
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -98,7 +99,7 @@ class GapTokenizer:
         longest = settings.get("model_max_length")
         if longest is not None and (isinstance(longest, bool) or not isinstance(longest, int | float) or longest < 1):
             raise UserError(f"{folder / 'tokenizer_config.json'}: model_max_length is a number of tokens, 1 or more")
-        limits = [longest, config.get("max_position_embeddings"), config.get("n_positions")]
+        limits = [longest, positions(config)]
         # Tokenizers without a limit say 10³⁰.
         known = [int(limit) for limit in limits if isinstance(limit, int | float) and 0 < limit < 10**9]
         objective = "masked" if family in MASKED else "causal"

@@ -11,24 +11,28 @@ from kn_thesis.errors import UserError
 if TYPE_CHECKING:
     from kn_thesis.models.load import Model
 
-BEGINNING = "The"  # every context begins with it, as in the authors' code
+BEGINNINGS = ("The",)  # in the code of Meng et al.; that of Niu et al. (2024) has five words, by turns
 TOP = 5  # most probable tokens that each of its tokens is drawn from
 
 
-def write_contexts(model: Model, lengths: Sequence[tuple[int, int]], seed: int) -> list[str]:
-    """Texts that the model continues from "The", each with a point behind it; for each (tokens, texts) so many.
+def write_contexts(
+    model: Model, lengths: Sequence[tuple[int, int]], seed: int, beginnings: Sequence[str] = BEGINNINGS
+) -> list[str]:
+    """Texts that the model continues from `beginnings`, each with a point behind it; for each (tokens, texts) so many.
 
-    A text is drawn by its number and the seed alone. Shorter ones come from a model that ends its text. Raises
-    UserError for a masked model.
+    The beginnings take turns; texts of one beginning stand together. A text is drawn by its number and the seed alone.
+    Shorter ones come from a model that ends its text. Raises UserError for a masked model.
     """
     if not lengths:
         return []
     if model.adapter.objective != "causal":
         raise UserError(f"contexts are written by causal models: {model.adapter.family} is masked; leave them out")
-    beginning = tuple(model.tokenizer.tokenizer.encode(BEGINNING).ids)
     found = []
     for tokens, texts in lengths:
-        sampler = Sampler([(f"context of {tokens}", number) for number in range(texts)], seed, TOP)
-        rows = continue_rows(model, [beginning] * texts, [()] * texts, tokens, choose=sampler, stop=end_token(model))
-        found += [f"{BEGINNING} {readable(model.tokenizer, row)}".strip().rstrip(".") + "." for row in rows]
+        for place, beginning in enumerate(beginnings):
+            numbers = range(texts)[place :: len(beginnings)]
+            begun = [tuple(model.tokenizer.tokenizer.encode(beginning).ids)] * len(numbers)
+            sampler = Sampler([(f"context of {tokens}", number) for number in numbers], seed, TOP)
+            rows = continue_rows(model, begun, [()] * len(numbers), tokens, choose=sampler, stop=end_token(model))
+            found += [f"{beginning} {readable(model.tokenizer, row)}".strip().rstrip(".") + "." for row in rows]
     return list(dict.fromkeys(found))

@@ -27,6 +27,7 @@ from kn_thesis.localization.room import Layout, head_rows, layout, tokens_held
 from kn_thesis.models.adapter import Adapter, precise
 from kn_thesis.models.finite import not_finite
 from kn_thesis.models.memory import Room, worked
+from kn_thesis.models.preactivation import adapter_for
 from kn_thesis.progress import shown
 from kn_thesis.shards import BLOCK
 
@@ -50,6 +51,7 @@ def attribute(
     prompts: Sequence[str | Encoded],
     targets: Sequence[str] | None = None,
     *,
+    neuron: str = "activation",
     quadrature: str = "gauss-legendre",
     nodes: int = 5,
     batch_tokens: int = 8192,
@@ -59,6 +61,7 @@ def attribute(
 
     prompts: texts with the gap as "___" or the mask token (for a causal model also a text that ends at the gap),
         each with its word in `targets`; or prompts encoded already, and no `targets`.
+    neuron: "activation" or "preactivation", see `adapter_for`.
     quadrature, nodes: see `quadrature_rule`. batch_tokens: most tokens × layers in memory at once (see `room`, which
         states the bytes; one prompt and one node at least). progress: show a bar on stderr.
 
@@ -73,7 +76,7 @@ def attribute(
         raise UserError(str(error)) from None
     if batch_tokens < 1:
         raise UserError(f"batch_tokens must be at least 1, got {batch_tokens}")
-    adapter = model.adapter
+    adapter = adapter_for(model.adapter, neuron)
     steps = [
         Step(number, *step, 1 / len(prompt.target_ids))
         for number, prompt in enumerate(encoded)

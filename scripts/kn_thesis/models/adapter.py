@@ -1,14 +1,15 @@
 """What the methods need to know of a transformer, whatever its family: one layer in seven steps.
 
-A family's module (`bert.py`, `gpt2.py`, `llama.py`) is the only code that knows the names inside a model. To add
-one, say GPT-J, write `gptj.py` with
+A family's module (`bert.py`, `roberta.py`, `gpt2.py`, `gptj.py`, `llama.py`, `mistral.py`, `qwen2.py`) is the only
+code that knows the names inside a model. To add one, say GPT-NeoX, write `gpt_neox.py` with
 
 1. a class with the members of `Adapter`, each a line or two over the model's own modules, so that weights, biases
    and norms are used as they are and nothing is computed a second way;
-2. `FAMILY = Family("gptj", "causal", model_class, make)`, where `model_class` imports the Hugging Face class late
+2. `FAMILY = Family("gpt_neox", "causal", model_class, make)`, where `model_class` imports the Hugging Face class late
    (an import of it costs seconds) and `make` builds the adapter or refuses a configuration it would get wrong;
 
-and enter it in `families.py`. `tests/test_attribution.py` compares each family with the plain algorithm run on the
+and enter it in `families.py`; a class that shares its modules with another's takes that one's adapter over, as
+`qwen2.py` does LLaMA's. `tests/test_attribution.py` compares each family with the plain algorithm run on the
 untouched model: add a tiny random model of the family there, and it tells whether the adapter is right.
 resources/examples/family/ is a whole example, done step by step in the README.
 
@@ -83,6 +84,9 @@ class Adapter(Protocol):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores (…, vocabulary) of the next or hidden word from the last layer's hidden states (…, hidden)."""
+
+    def block(self, layer: int) -> torch.nn.Module:
+        """The module that holds all of a layer's weights."""
 
     def value_matrix(self, layer: int) -> torch.nn.Module:
         """The module whose input is the neurons: the place for a hook."""

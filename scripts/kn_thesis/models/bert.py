@@ -68,6 +68,10 @@ class BertAdapter:
         """The head's transform and output matrix with its bias, tied to the embeddings or not."""
         return self._head(hidden)
 
+    def block(self, layer: int) -> nn.Module:
+        """A layer."""
+        return self._blocks[layer]
+
     def value_matrix(self, layer: int) -> nn.Module:
         """`output.dense`."""
         return self._blocks[layer].output.dense

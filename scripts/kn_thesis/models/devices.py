@@ -49,6 +49,18 @@ def claim_device(names: Sequence[str], folder: Path | None = None) -> Claim:
     return Claim(0)
 
 
+def claim_devices(names: Sequence[str], count: int, folder: Path | None = None) -> list[Claim]:
+    """So many devices, that nobody has claimed as far as there are; fewer where the machine has fewer."""
+    claims: list[Claim] = []
+    while len(claims) < min(count, len(names)):
+        taken = {claim.number for claim in claims}
+        claim = claim_device(names, folder)
+        if claim.number in taken:  # none is free any more: share those that are not in this list yet
+            claim = Claim(next(number for number in range(len(names)) if number not in taken))
+        claims.append(claim)
+    return claims
+
+
 def gpu_names() -> list[str]:
     """A name for each GPU that this process sees, the same in all processes: its UUID."""
     import torch

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from kn_thesis.errors import UserError
-from kn_thesis.models import bert, gpt2, llama
+from kn_thesis.models import bert, gpt2, gptj, llama, mistral, qwen2, roberta
 from kn_thesis.models.adapter import Family
 
 # Plain imports, so that a change in an adapter is seen by the rules whose results depend on it.
-FAMILIES = {module.FAMILY.name: module.FAMILY for module in (bert, gpt2, llama)}
+_MODULES = (bert, gpt2, llama, roberta, gptj, mistral, qwen2)
+FAMILIES = {module.FAMILY.name: module.FAMILY for module in _MODULES}
 
 
 def family_named(name: str, where: str = "") -> Family:

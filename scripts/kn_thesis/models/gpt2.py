@@ -56,8 +56,16 @@ class Gpt2Adapter:
 
     def neurons(self, layer: int, state: Tensor) -> Tensor:
         """Norm, first MLP matrix, activation function."""
+        return self.activated(layer, self.preactivation(layer, state), state)
+
+    def preactivation(self, layer: int, state: Tensor) -> Tensor:
+        """Norm, first MLP matrix: `mlp.c_fc`'s output."""
         block = self._blocks[layer]
-        return block.mlp.act(block.mlp.c_fc(block.ln_2(state)))
+        return block.mlp.c_fc(block.ln_2(state))
+
+    def activated(self, layer: int, preactivation: Tensor, state: Tensor) -> Tensor:
+        """Activation function."""
+        return self._blocks[layer].mlp.act(preactivation)
 
     def mlp_output(self, layer: int, neurons: Tensor) -> Tensor:
         """Value matrix."""
@@ -70,6 +78,10 @@ class Gpt2Adapter:
     def logits(self, hidden: Tensor) -> Tensor:
         """Final norm and output matrix, tied to the embeddings or not."""
         return self._head(self._norm(hidden))
+
+    def block(self, layer: int) -> nn.Module:
+        """A layer."""
+        return self._blocks[layer]
 
     def value_matrix(self, layer: int) -> nn.Module:
         """`mlp.c_proj`."""

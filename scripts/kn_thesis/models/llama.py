@@ -1,4 +1,4 @@
-"""LLaMA (Touvron et al. 2023): causal, rotary positions, grouped queries, a gated MLP (act(gate)·up)."""
+"""LLaMA (Touvron et al. 2023; Llama 3 too): causal, rotary positions, grouped queries, a gated MLP (act(gate)·up)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kn_thesis.errors import UserError
 from kn_thesis.models.adapter import Adapter, Family
 
 
@@ -66,6 +67,16 @@ class LlamaAdapter:
         normed = block.post_attention_layernorm(state)
         return block.mlp.act_fn(block.mlp.gate_proj(normed)) * block.mlp.up_proj(normed)
 
+    def preactivation(self, layer: int, state: Tensor) -> Tensor:
+        """Norm, gate: `mlp.gate_proj`'s output."""
+        block = self._blocks[layer]
+        return block.mlp.gate_proj(block.post_attention_layernorm(state))
+
+    def activated(self, layer: int, preactivation: Tensor, state: Tensor) -> Tensor:
+        """Activation of the gate times the up projection."""
+        block = self._blocks[layer]
+        return block.mlp.act_fn(preactivation) * block.mlp.up_proj(block.post_attention_layernorm(state))
+
     def mlp_output(self, layer: int, neurons: Tensor) -> Tensor:
         """Value matrix."""
         return self._blocks[layer].mlp.down_proj(neurons)
@@ -77,6 +88,10 @@ class LlamaAdapter:
     def logits(self, hidden: Tensor) -> Tensor:
         """Final norm and output matrix, tied to the embeddings or not."""
         return self._head(self._norm(hidden))
+
+    def block(self, layer: int) -> nn.Module:
+        """A layer."""
+        return self._blocks[layer]
 
     def value_matrix(self, layer: int) -> nn.Module:
         """`mlp.down_proj`."""
@@ -99,7 +114,14 @@ def _model_class() -> Any:
     return LlamaForCausalLM
 
 
+def check_rotation(module: Any, name: str) -> None:
+    """Raise UserError for positions that turn tokens by angles of the whole input's length."""
+    if (getattr(module.config, "rope_parameters", None) or {}).get("rope_type") == "longrope":
+        raise UserError(f"this {name}'s positions depend on the input's length (rope_type longrope): not covered")
+
+
 def _adapter(module: Any) -> Adapter:
+    check_rotation(module, "LLaMA")
     return LlamaAdapter(module)
 
 

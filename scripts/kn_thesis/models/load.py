@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kn_thesis.errors import UserError
-from kn_thesis.models.devices import Claim, claim_device, gpu_names
+from kn_thesis.models.devices import Claim, claim_devices, gpu_names
 from kn_thesis.models.finite import check_weights
 from kn_thesis.models.folder import check_model, fast_tokenizer, found_folder, read_json
 from kn_thesis.models.hub import snapshot
@@ -38,12 +38,12 @@ class Model:
     tokenizer: GapTokenizer
     device: torch.device
     name: str = ""  # where it was loaded from
-    claim: Claim | None = None  # of a GPU, for as long as the model lives
+    claims: tuple[Claim, ...] = ()  # of GPUs, for as long as the model lives
 
     @property
     def positions(self) -> int:
-        """The longest input, in tokens, that the model has positions for; 0 when its configuration does not say."""
-        return int(getattr(self.module.config, "max_position_embeddings", 0) or 0)
+        """The longest input, in tokens, that the model takes."""
+        return self.adapter.longest
 
 
 def load_model(
@@ -53,6 +53,7 @@ def load_model(
     device: str = "auto",
     dtype: str = "float32",
     attention: str = "eager",
+    gpus: int = 1,
 ) -> Model:
     """Load a model and its tokenizer.
 
@@ -61,6 +62,7 @@ def load_model(
     revision: commit, tag or branch on the hub. device: "auto" takes a GPU when there is one, of several
         one that no other process of ours has. dtype: of the weights
         in memory; probabilities are float32 at least. attention: Hugging Face's implementation in `module`.
+    gpus: over how many the model's layers are spread, where there are so many: for one that a single GPU cannot hold.
 
     Environment variables of huggingface_hub are heeded (HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN, HF_HOME).
     Raises UserError for what is missing, gated, pickled, damaged, of an unknown family, or does not fit, and for
@@ -81,19 +83,22 @@ def load_model(
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda: this machine has no usable GPU; choose cpu or auto")
-    claim = claim_device(gpu_names()) if device != "cpu" and torch.cuda.is_available() else None
-    target = torch.device("cuda", claim.number) if claim else torch.device("cpu")
+    claims = claim_devices(gpu_names(), gpus) if device != "cpu" and torch.cuda.is_available() else []
+    targets = [torch.device("cuda", claim.number) for claim in claims] or [torch.device("cpu")]
+    if device == "cuda" and len(targets) < gpus:
+        raise UserError(f"gpus {gpus}: this machine has {len(targets)}; choose as many or fewer")
     family = family_named(family_name, str(source))
     gaps = _gap_tokenizer(GapTokenizer, tokenizer, str(source))
     module = _module(family.model_class(), weights, getattr(torch, dtype), attention)
-    module = _moved(module, target, str(source)).eval().requires_grad_(False)
-    check_weights(module, str(source))
+    module = module.eval().requires_grad_(False)
     try:
         adapter = family.adapter(module)
     except UserError as error:
         raise UserError(f"{source}: {error}; choose another model") from None
     check_vocabulary(gaps.tokenizer, adapter.vocabulary, str(source))
-    return Model(module, adapter, gaps, target, str(source), claim)
+    adapter = _placed(module, adapter, targets, str(source))
+    check_weights(module, str(source))
+    return Model(module, adapter, gaps, targets[0], str(source), tuple(claims))
 
 
 def _find(source: str | Path, revision: str | None) -> tuple[Path, Path, str | None]:
@@ -161,15 +166,21 @@ def _module(model_class: Any, folder: Path, dtype: torch.dtype, attention: str) 
     return module
 
 
-def _moved(module: Any, device: torch.device, name: str) -> Any:
-    """The module on its device."""
+def _placed(module: Any, adapter: Adapter, devices: Sequence[torch.device], name: str) -> Adapter:
+    """The module's weights on their device or devices; the adapter that knows where they are."""
+    from kn_thesis.models.spread import spread
+
     try:
-        return module.to(device)
+        if len(devices) > 1:
+            return spread(module, adapter, devices)
+        module.to(devices[0])
+        return adapter
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
         size = sum(weight.numel() * weight.element_size() for weight in module.parameters()) / 2**30
-        raise UserError(f"{name}: its {size:.1f} GiB of weights do not fit on {device.type}; {REMEDY}") from error
+        place = devices[0].type if len(devices) == 1 else f"{len(devices)} {devices[0].type}s"
+        raise UserError(f"{name}: its {size:.1f} GiB of weights do not fit on {place}; {REMEDY}") from error
 
 
 def _check_numbers(folder: Path, parameters: set[str]) -> None:

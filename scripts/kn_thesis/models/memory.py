@@ -22,7 +22,7 @@ Item = TypeVar("Item")
 UNLIMITED = sys.maxsize
 # Of what torch says on a CPU, CUDA and MPS, and of the libraries below it, which have no exception of their own for it.
 SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "ALLOC_FAILED")
-REMEDY = "load the model in a smaller dtype or on another device, or give the job more memory"
+REMEDY = "load the model in a smaller dtype, on another device or on more GPUs (`gpus`), or give the job more memory"
 
 
 class Room:

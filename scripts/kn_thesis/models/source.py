@@ -16,7 +16,10 @@ from kn_thesis.models.folder import check_model, fast_tokenizer, found_folder, r
 from kn_thesis.models.hub import snapshot
 
 # What a family's tokens are called when the model's files leave it to the library's defaults.
-USUAL = {"bert": {"mask_token": "[MASK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}}
+USUAL = {
+    "bert": {"mask_token": "[MASK]", "cls_token": "[CLS]", "sep_token": "[SEP]"},
+    "roberta": {"mask_token": "<mask>", "cls_token": "<s>", "sep_token": "</s>"},
+}
 
 
 def record_hub_model(identifier: str, revision: str | None, family: str, folder: str | Path) -> None:

@@ -21,7 +21,8 @@ NAMES = {
     "vocabulary": ("vocab_size",),
     "positions": ("max_position_embeddings", "n_positions"),
 }
-GATED = ("llama", "mistral", "qwen2")  # their MLPs have three matrices, and their positions are rotated, not embedded
+GATED = ("llama", "mistral", "qwen2")  # their MLPs have three matrices
+ROTATED = (*GATED, "gptj")  # their positions are turned, not embedded, and their output matrix is usually its own
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,16 @@ class Shape:
         return round(attention) + self.hidden * self.intermediate * (3 if self.gated else 2)
 
     @property
+    def projecting(self) -> float:
+        """Queries', keys' and values' share of a layer's parameters."""
+        return self.hidden**2 * (1 + 2 * (self.keys or self.heads) / self.heads) / self.layer_parameters
+
+    @property
+    def writing(self) -> float:
+        """The value matrix's share: that which neurons are multiplied with."""
+        return self.hidden * self.intermediate / self.layer_parameters
+
+    @property
     def parameters(self) -> int:
         """All matrices: embeddings, layers, output."""
         embeddings = (self.vocabulary * (1 if self.tied else 2) + self.positions) * self.hidden
@@ -59,13 +70,13 @@ def shape_from_config(config: Mapping[str, Any]) -> Shape | None:
     """The shape that a model's `config.json` states, whatever its family calls them; None when an entry is missing."""
     found = {entry: next((config[name] for name in names if config.get(name)), None) for entry, names in NAMES.items()}
     family = str(config.get("model_type"))
-    if family in GATED:
+    if family in ROTATED:
         found["positions"] = 0
-    elif found["intermediate"] is None and found["hidden"]:
-        found["intermediate"] = 4 * found["hidden"]  # GPT-2's `n_inner: null`
+    if found["intermediate"] is None and found["hidden"] and family not in GATED:
+        found["intermediate"] = 4 * found["hidden"]  # GPT-2's and GPT-J's `n_inner: null`
     if any(not isinstance(value, int) for value in found.values()):
         return None
-    tied = config.get("tie_word_embeddings", family not in GATED)
+    tied = config.get("tie_word_embeddings", family not in ROTATED)
     return Shape(**found, keys=config.get("num_key_value_heads") or 0, gated=family in GATED, tied=bool(tied))
 
 

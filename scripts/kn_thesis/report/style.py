@@ -14,7 +14,10 @@ from matplotlib.transforms import Bbox
 
 from kn_thesis.files import whole_file
 
-FAMILY_COLOURS = {"bert": "#0072B2", "gpt2": "#D55E00", "llama": "#009E73"}
+FAMILY_COLOURS = {
+    **{"bert": "#0072B2", "gpt2": "#D55E00", "llama": "#009E73"},
+    **{"roberta": "#56B4E9", "gptj": "#E69F00", "mistral": "#882255", "qwen2": "#999933"},
+}
 KIND_COLOURS = {"paradigm": "#0072B2", "relation": "#E69F00"}
 NUMBER_COLOURS = {"singular": "#CC79A7", "plural": "#0072B2", "biased": "#E69F00", "neutral": "#7F7F7F"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 
 from kn_thesis.corpora.gaps import Encoded
 from kn_thesis.errors import UserError
+from kn_thesis.models.preactivation import adapter_for
 from kn_thesis.suppression.restart import OPERATIONS, Change, changed_answers, mean_activations
 from kn_thesis.suppression.words import questions
 
@@ -24,6 +26,7 @@ def suppress(
     words: Sequence[str],
     *,
     operation: str = "erase",
+    neuron: str = "activation",
     batch_tokens: int = 4096,
 ) -> pd.DataFrame:
     """Probability of each word at the gap of each prompt, before and after neurons are changed there.
@@ -31,7 +34,8 @@ def suppress(
     prompts: texts with the gap as "___" or the mask token (for a causal model also texts that end at the gap).
     neurons: pairs (layer, index), both from 0, or a table with the columns layer and neuron, such as `select_neurons`
         returns; they are changed together. operation: "erase" (set to 0), "enhance" (doubled) or "mean" (set to their
-        mean at the gap over `prompts`). A word of several tokens is scored by their product, teacher-forced.
+        mean at the gap over `prompts`). neuron: "activation" or "preactivation", as they were attributed to; see
+        `adapter_for`. A word of several tokens is scored by their product, teacher-forced.
     Returns one row per prompt and word: prompt, word, before, after (probabilities), log_change (nats) and reason, why
     the tokenizer cannot put the word there (then the numbers are nan), else "". Raises UserError for bad input.
     """
@@ -40,6 +44,7 @@ def suppress(
             raise UserError(f"{name} is a list with at least one entry: put a single one in brackets")
     if operation not in OPERATIONS:
         raise UserError(f"unknown operation {operation!r}: choose one of {', '.join(OPERATIONS)}")
+    model = replace(model, adapter=adapter_for(model.adapter, neuron))
     change = Change(*_neurons(model, neurons), operation)
     gaps: dict[int, Encoded] = {}
 

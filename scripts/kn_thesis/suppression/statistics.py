@@ -18,6 +18,7 @@ import pandas as pd
 from scipy import stats
 
 from kn_thesis.clusters import FEWEST, cluster_means, clustered_interval, holm, quiet
+from kn_thesis.suppression.names import SHARED
 
 KEY = ["kind", "set", "operation"]
 
@@ -67,22 +68,25 @@ def suppression_tests(
     prompts: pd.DataFrame,
     *,
     level: float = 0.05,
+    published_over: str = "all",
     resamples: int = 1000,
     confidence: float = 0.95,
     seed: int = 1,
 ) -> pd.DataFrame:
     """One row per set, operation and word of one model and task; no combination is left out.
 
-    The first four are the tables of `effects.Suppression`, `prompts` (columns prompt, noun, attributed) those of the
-    task. Columns: kind, set, operation, word, word_group, neurons, prompts, nouns, before, after (mean probabilities),
-    relative_change, p_published; log_change (mean, nats) with low and high, log_change_unseen (over prompts from which
-    no neuron was localized), d_z, t, p_paired, p_wilcoxon, both also _holm; controls (number of random sets),
-    control_low, control_high (range of their mean changes over the sample), p_controls (share of random sets at least
-    as far from 0 as the set itself, it included; nan for fewer than FEWEST sets or prompts), beyond_controls (farther
-    than every one of them; False where there are none);
-    significant_published (p_published below `level`), significant (p_paired_holm below `level`, and beyond_controls:
-    with so many prompts a test tells any change from none, and random neurons change something, too), disagreement
-    ("published only", "careful only" or "") and note (why there is nothing to say, or "").
+    The first four are the tables of `effects.Suppression`, `prompts` (columns prompt, noun, attributed, group,
+    number) those of the task. published_over: "all", or "own" for relative_change and p_published over the prompts
+    of the set's own number or target alone; the neurons that numbers share have all. Columns: kind, set, operation,
+    word, word_group, neurons, prompts, nouns, before, after (mean probabilities), relative_change, p_published;
+    log_change (mean, nats) with low and high, log_change_unseen (over prompts from which no neuron was localized),
+    d_z, t, p_paired, p_wilcoxon, both also _holm; controls (number of random sets), control_low, control_high
+    (range of their mean changes over the sample), p_controls (share of random sets at least as far from 0 as the
+    set itself, it included; nan for fewer than FEWEST sets or prompts), beyond_controls (farther than every one of
+    them; False where there are none); significant_published (p_published below `level`), significant (p_paired_holm
+    below `level`, and beyond_controls: with so many prompts a test tells any change from none, and random neurons
+    change something, too), disagreement ("published only", "careful only" or "") and note (why there is nothing to
+    say, or "").
     """
     order = {word: number for number, word in enumerate(words["word"])}
     about = prompts.set_index("prompt")
@@ -96,8 +100,9 @@ def suppression_tests(
         frame = words.assign(kind=one.kind, set=one.set, operation=one.operation, neurons=one.neurons)
         frame = frame.assign(note=_notes(words, one), prompts=0, nouns=0, controls=0)
         if key in by_set:
-            arrays = _arrays(by_set[key], order)
-            frame = frame.assign(**_row_values(*arrays, nouns, unseen, resamples, confidence, seed))
+            names, *arrays = _arrays(by_set[key], order)
+            over = _own(one, about.loc[names]) if published_over == "own" else np.ones(len(names), dtype=bool)
+            frame = frame.assign(**_row_values(names, *arrays, over, nouns, unseen, resamples, confidence, seed))
             if key in compared:
                 frame = frame.assign(**_control_values(compared[key], order))
         frames.append(frame)
@@ -134,6 +139,13 @@ def _notes(words: pd.DataFrame, one) -> list[str]:
     return [alone if n else f"left out: {reason}" for n, reason in zip(words["prompts"], words["reason"], strict=True)]
 
 
+def _own(one, about: pd.DataFrame) -> np.ndarray:
+    """Which prompts, by their columns group and number, are of the set's own target or number; all if it is shared."""
+    if one.kind == "number" and one.set == SHARED:
+        return np.ones(len(about), dtype=bool)
+    return (about["number" if one.kind == "number" else "group"] == one.set).to_numpy(bool)
+
+
 def _arrays(rows: pd.DataFrame, order: dict[str, int]) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
     """Prompts, and before, after, log_change as float64 (prompts, words), nan where a word is not asked."""
     names, at = np.unique(rows["prompt"].to_numpy(dtype=object).astype(str), return_inverse=True)
@@ -144,10 +156,12 @@ def _arrays(rows: pd.DataFrame, order: dict[str, int]) -> tuple[list[str], np.nd
     return list(names), *arrays
 
 
-def _row_values(names, before, after, change, nouns, unseen, resamples, confidence, seed) -> dict[str, np.ndarray]:
+def _row_values(
+    names, before, after, change, over, nouns, unseen, resamples, confidence, seed
+) -> dict[str, np.ndarray]:
     clusters = nouns.loc[names].to_numpy(dtype=str)
     means = cluster_means(change, clusters)
-    relative, p_published = published_test(before, after)
+    relative, p_published = published_test(before[over], after[over])
     t, p_paired, p_wilcoxon = careful_test(means)
     low, high = clustered_interval(change, clusters, resamples, confidence, seed)
     with quiet():

@@ -25,7 +25,10 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Settings:
-    """Of the tests: level of significance, prompts of the sample, resamples and confidence of intervals, seeds."""
+    """Of the tests: level of significance, prompts of the sample, resamples and confidence of intervals, seeds.
+
+    published_over: see `suppression_tests`.
+    """
 
     level: float
     sample: int
@@ -33,6 +36,7 @@ class Settings:
     resamples: int
     confidence: float
     seed: int
+    published_over: str
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ def model_tables(
         effects, controls, sets, words = (pd.read_parquet(Path(folder) / f"{task}.{name}.parquet") for name in TABLES)
         asked = pd.read_parquet(path, columns=["prompt", "group", "number", "noun", "attributed"])
         interval = {"resamples": settings.resamples, "confidence": settings.confidence, "seed": settings.seed}
-        tests = suppression_tests(effects, controls, sets, words, asked, level=settings.level, **interval)
+        how = {"level": settings.level, "published_over": settings.published_over}
+        tests = suppression_tests(effects, controls, sets, words, asked, **how, **interval)
         numbers = number_effects(effects)
         means = numbers.groupby(["operation", "set", "word", "word_group"], observed=True, sort=False)[
             "log_change"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 
 from kn_thesis.corpora.gaps import Encoded, encoded_from
 from kn_thesis.models.evaluate import with_target
+from kn_thesis.models.preactivation import adapter_for
 from kn_thesis.progress import shown
 from kn_thesis.shards import blocks
 from kn_thesis.suppression.answers import Answers, Said
@@ -29,7 +30,8 @@ class Settings:
     """What is changed, and what is looked at.
 
     words: group (plural, singular, biased, neutral) to words. random_sets: per set; random_prompts: most prompts they
-    are tried on; nearest: see `random_sets`. coarse, share: see `select_neurons`.
+    are tried on; nearest: see `random_sets`. coarse, share: see `select_neurons`. neuron: what the scores are of, and
+    so what is changed; see `adapter_for`.
     """
 
     operations: Sequence[str]
@@ -41,6 +43,7 @@ class Settings:
     seed: int
     coarse: float
     share: float
+    neuron: str
     batch_tokens: int = 4096
 
 
@@ -64,6 +67,7 @@ def suppress_prompts(
     `prompts` is the task's whole table; `scores` (attributed, layers, width) are those of the prompts named.
     places: of the prompts that are asked, a shard of whole blocks (None: all); the sets are of the whole task.
     """
+    model = replace(model, adapter=adapter_for(model.adapter, settings.neuron))
     prompts = prompts.reset_index(drop=True)
     places = range(len(prompts)) if places is None else places
     about = prompts.set_index("prompt").loc[list(attributed)]

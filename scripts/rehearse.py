@@ -1,0 +1,201 @@
+"""Rehearse the paper's study: random models of its shapes through the workflow's own rules, on a few real prompts.
+
+    python scripts/rehearse.py [--models gpt2 gpt2-xl ...] [--folder results/rehearsal] [--cores 2]
+
+No weights are needed, only BLiMP and ParaRel (or a mirror: KN_MIRROR) and memory: each model is made at random in the
+hub's format, and its study is written beside it with the paper's settings. The table has time and peak memory of every
+job, beside what `make plan` says of it; it is printed and written to rehearsal.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kn_thesis.errors import UserError
+from kn_thesis.files import whole_file
+from kn_thesis.given_yaml import given_yaml
+from make_random_model import make_model
+
+ROOT = Path(__file__).resolve().parents[1]
+PAPER = ROOT / "resources/studies/paper.yaml"
+TASK = "distractor_agreement_relational_noun"  # every family takes it, and a random model gets half of it right
+COLUMNS = ("model", "dtype", "device", "chapter", "prompts", "seconds", "peak_gb", "planned_seconds", "planned_gb")
+HEAD = ("model", "dtype", "device", "chapter", "prompts", "s", "peak GB", "planned s", "planned GB")
+CHAPTERS = {  # rule: chapter
+    "attribute_neurons": "localization",
+    "select_neurons": "localization (selection)",
+    "suppress_neurons": "suppression",
+    "trace_prompts": "tracing",
+    "edit_tasks": "editing",
+}
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """family, hub id and dtype of a model; prompts of each chapter; draws of the noise; chapters, all by default."""
+
+    family: str
+    identifier: str
+    dtype: str = "float32"
+    prompts: int = 20
+    draws: int = 10
+    chapters: tuple[str, ...] = ("localization", "suppression", "tracing", "editing")
+
+
+REHEARSALS = {
+    "bert-base-cased": Rehearsal("bert", "google-bert/bert-base-cased"),
+    "gpt2": Rehearsal("gpt2", "openai-community/gpt2"),
+    "gpt2-xl": Rehearsal("gpt2", "openai-community/gpt2-xl", prompts=1),
+    "llama-2-7b": Rehearsal(
+        "llama", "meta-llama/Llama-2-7b-hf", "bfloat16", prompts=1, draws=1, chapters=("localization", "tracing")
+    ),
+}
+
+
+def main() -> int:
+    """Make, run, print, write; 1 after a user's mistake or a job that failed."""
+    parser = argparse.ArgumentParser(description="Rehearse the paper's study.", allow_abbrev=False)
+    parser.add_argument("--models", nargs="+", choices=REHEARSALS, default=list(REHEARSALS))
+    parser.add_argument("--folder", type=Path, default=Path("results/rehearsal"), help="all of it lies there")
+    parser.add_argument("--cores", type=int, default=1, help="jobs at once")
+    arguments = parser.parse_args()
+    rows = []
+    try:
+        for name in arguments.models:
+            rows += rehearsed(name, REHEARSALS[name], arguments.folder, arguments.cores)
+            write(rows, arguments.folder / "rehearsal.csv")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(shown(rows))
+    print(f"The table: {(arguments.folder / 'rehearsal.csv').resolve()}")
+    return 0
+
+
+def rehearsed(name: str, rehearsal: Rehearsal, folder: Path, cores: int) -> list[dict[str, Any]]:
+    """Rows of one model. Raises UserError when its study fails."""
+    place = folder / name
+    place.mkdir(parents=True, exist_ok=True)
+    if not (place / "model").exists():
+        print(f"{name}: making a random model of {rehearsal.identifier}'s shape", flush=True)
+        make_model(place / "model", rehearsal.identifier, rehearsal.dtype)
+    file = place / "study.yaml"
+    file.write_text(yaml.safe_dump(study_of(name, rehearsal), sort_keys=False), encoding="utf-8")
+    plan = place.resolve() / "plan.json"
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow/Snakefile")]
+    command += ["--directory", str(place), "--configfile", str(file), "--cores", str(cores), *targets(name, rehearsal)]
+    log = place / "run.log"
+    print(f"{name}: running; {log} says how far it is", flush=True)
+    with log.open("w", encoding="utf-8") as said:
+        environment = os.environ | {"KN_PLAN": str(plan)}
+        done = subprocess.run(  # noqa: S603 - Snakemake, on files of this script
+            command, env=environment, stdout=said, stderr=subprocess.STDOUT
+        )
+    if done.returncode:
+        raise UserError(f"{name}: the rehearsal failed; {log} says why")
+    return list(measured(name, rehearsal, place, json.loads(plan.read_text(encoding="utf-8"))["jobs"]))
+
+
+def study_of(name: str, rehearsal: Rehearsal) -> dict[str, Any]:
+    """The paper's settings, for one model and task, on few prompts."""
+    paper = given_yaml(PAPER)
+    few = rehearsal.prompts
+    study = {key: paper[key] for key in ("seed", "corpora", "attribution", "suppression", "tracing", "editing")}
+    editors = {key: paper["editing"]["editors"][key] for key in ("rome", "knowledge_neuron", "fine_tuning")}
+    if name == "gpt2":  # of a quarter of gpt2-xl's depth
+        for key in ("rome", "fine_tuning"):
+            editors[key] = editors[key] | {"families": {"gpt2": editors[key]["families"]["gpt2"] | {"layer": 4}}}
+    return study | {
+        "study": f"rehearsal-{name}",
+        # A random model gets half of the pairs right, and what is wrong is neither traced nor edited.
+        "tasks": {"paradigms": [TASK], "evaluated": max(8, 2 * few), "attributed": few},
+        "models": {name: {"family": rehearsal.family, "path": "model", "dtype": rehearsal.dtype}},
+        "suppression": {"random": {"sets": paper["suppression"]["random"]["sets"], "prompts": max(1, few // 2)}},
+        "tracing": paper["tracing"] | {"shown": [], "prompts": few, "draws": rehearsal.draws},
+        "editing": {
+            "tasks": [TASK],
+            "requests": few,
+            "editors": {
+                key: editor for key, editor in editors.items() if rehearsal.family in editor["families"]
+            },
+            "continuations": paper["editing"]["continuations"],
+            "sweep": {"tasks": []},
+            "batch_tokens": paper["editing"]["batch_tokens"],
+        },
+    }  # fmt: skip
+
+
+def targets(name: str, rehearsal: Rehearsal) -> list[str]:
+    """The files that its chapters end in."""
+    files = {
+        "localization": [f"results/localization/{name}/{TASK}.statistics.parquet"],
+        "suppression": [f"results/suppression/{name}/{TASK}.effects.parquet"],
+        "tracing": [f"results/tracing/{name}/{TASK}.effects.parquet"],
+        "editing": [
+            f"results/editing/{name}/{editor}/{TASK}.edits.parquet"
+            for editor in study_of(name, rehearsal)["editing"]["editors"]
+        ],
+    }
+    return [file for chapter in rehearsal.chapters for file in files[chapter]]
+
+
+def measured(name: str, rehearsal: Rehearsal, place: Path, jobs: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """A row for each job with the model: Snakemake's own measurement, and what was planned for it."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    planned = {job["name"]: job for job in jobs}
+    for rule, chapter in CHAPTERS.items():
+        for file in sorted((place / "results/benchmarks" / rule).rglob("*.tsv")):
+            with file.open(encoding="utf-8") as lines:
+                took = next(csv.DictReader(lines, delimiter="\t"))
+            editor = f"_{file.stem}" if rule == "edit_tasks" else ""
+            job = planned[f"{rule}_{name}_1{editor}"]
+            yield {
+                "model": name,
+                "dtype": rehearsal.dtype,
+                "device": device,
+                "chapter": chapter + (f" ({file.stem})" if editor else ""),
+                "prompts": rehearsal.prompts,
+                "seconds": f"{float(took['s']):.1f}",
+                "peak_gb": f"{float(took['max_rss']) / 1024:.2f}",
+                "planned_seconds": f"{job['seconds']:.1f}",
+                "planned_gb": f"{job['peak_mb'] / 1024:.2f}",
+            }
+
+
+def write(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """The table as CSV, whole or not at all."""
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def shown(rows: Sequence[dict[str, Any]]) -> str:
+    """The table for a terminal."""
+    cells = [HEAD, *(tuple(str(row[column]) for column in COLUMNS) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    text = range(4)  # columns of words, to the left
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if n in text else cell.rjust(width)
+            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

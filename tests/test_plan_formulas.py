@@ -1,0 +1,87 @@
+"""The formulas of `make plan` against counted passes of random models, and its time against a speed measured here."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from kn_thesis.corpora.gaps import Encoded
+from kn_thesis.localization.attribution import attribute
+from kn_thesis.plan import plain, request, work
+from kn_thesis.plan.measure import reached
+from kn_thesis.plan.shape import Shape
+from kn_thesis.tracing.prompt import Settings as Tracing
+from kn_thesis.tracing.prompt import trace_prompt
+from kn_thesis.tracing.runs import cue_noise
+from tests.counted_passes import counted
+from tests.reference_attribution import reference_attribution
+from tests.reference_suppression import plain_answers
+from tests.reference_tracing import plain_trace
+from tests.tiny_models import WORDS, model_of
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
+def test_passes_in_a_deeper_model_are_counted_to_the_last(family: str) -> None:
+    """With nothing left to assume, the formulas are the methods' own."""
+    layers = {"n_layer" if family == "gpt2" else "num_hidden_layers": 7}
+    masked, nodes, tokens = family == "bert", 4, 9
+    shape = Shape(layers=7, hidden=16, intermediate=24, heads=4, vocabulary=WORDS, gated=family == "llama")
+    encoded = Encoded(tuple(range(1, tokens + 1)), 4 if masked else tokens - 1, (5,))
+    with counted(model_of(family, **layers)) as (model, passes):
+        attribute(model, [encoded] * 3, nodes=nodes)
+    task = work.Task(3, tokens)
+    expected = work.attribution(shape, masked, task, nodes, 4096)
+    assert (expected.forward, expected.backward) == pytest.approx((passes.forward, passes.backward), rel=1e-6)
+    assert expected.predictions == pytest.approx(passes.predictions)
+
+    recomputed = work.attribution(shape, masked, task, nodes, 4096, recomputed=True)
+    assert recomputed.forward == pytest.approx(expected.forward + expected.backward)
+
+    settings = {"draws": 2, "kinds": ["hidden", "mlp", "attention"], "window": 3 / 7}
+    with counted(model_of(family, **layers)) as (model, passes):
+        trace_prompt(model, [encoded], (2, 4), "name", Tracing(**settings))
+    task = work.Task(1, tokens, behind=tokens if masked else tokens - 2)
+    done = work.tracing(shape, masked, task, settings, 4096)
+    assert done.forward == pytest.approx(passes.forward, rel=0.1)  # what enters a window is counted there alone
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_passes_of_the_plain_algorithms(family: str) -> None:
+    """The reference algorithms of the tests, with the number of nodes and draws of public code."""
+    model, tokens = model_of(family), 6
+    shape = Shape(layers=3, hidden=16, intermediate=24, heads=4, vocabulary=WORDS)
+    ids, gap = list(range(1, tokens + 1)), 2 if family == "bert" else tokens - 1
+    task = work.Task(1, tokens, behind=tokens)
+    with counted(model) as (_, passes):
+        points = np.linspace(0, 1, plain.NODES)
+        reference_attribution(model.module, ids, gap, [5], points, np.ones(plain.NODES), baseline=False)
+    assert plain.attribution(shape, task).forward == passes.forward
+    with counted(model) as (_, passes):
+        plain_answers(model.module, ids, gap, [5], [1], [3], "erase")
+    assert plain.forwards(shape, 1, tokens).forward == passes.forward
+    settings = {"draws": 2, "kinds": ["hidden"], "window": 0.2}
+    with counted(model) as (_, passes):
+        noise = cue_noise(model.adapter, tokens, (1, 3), 2, 3.0, 1, "name")
+        plain_trace(model.module, ids, gap, 5, noise, "hidden", 1)
+    assert plain.tracing(shape, task, settings).forward == passes.forward
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_time_of_computation(family: str) -> None:
+    """Attribution as the default study has it, at the speed that is measured beside it: within a factor of two."""
+    bert = {"hidden_size": 128, "num_hidden_layers": 4, "intermediate_size": 512}
+    gpt2 = {"n_embd": 128, "n_layer": 4, "n_inner": 512}
+    model = model_of(family, dtype=__import__("torch").float32, **(bert if family == "bert" else gpt2))
+    shape = Shape(layers=4, hidden=128, intermediate=512, heads=4, vocabulary=WORDS)
+    count, nodes, tokens = (16, 32, 9) if family == "bert" else (100, 32, 9)
+    encoded = Encoded(tuple(range(1, tokens + 1)), tokens - 1, (5,))
+    speed, _ = reached(shape, seconds=0.3)
+    attribute(model, [encoded], nodes=nodes)  # warms up
+    began = time.perf_counter()
+    attribute(model, [encoded] * count, nodes=nodes)
+    took = time.perf_counter() - began
+    done = work.attribution(shape, family == "bert", work.Task(count, tokens), nodes, 4096)
+    expected = request.seconds(done, shape, "float32", speed, start=0)
+    assert took / 2 < expected < 2 * took

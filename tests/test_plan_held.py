@@ -1,0 +1,254 @@
+"""Passes, bytes and times as `make plan` has them, against those of the smoke study's jobs, done again or read off."""
+
+from __future__ import annotations
+
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from kn_thesis.configuration.schema import Study
+from kn_thesis.corpora.gaps import encoded_from
+from kn_thesis.editing import asked as asked_module
+from kn_thesis.editing.contexts import write_contexts
+from kn_thesis.editing.covariance import Covariance, collect_covariance
+from kn_thesis.editing.editors import find_edits, settings_of
+from kn_thesis.editing.rome import Settings as Rome
+from kn_thesis.editing.sweep import sweep_layers
+from kn_thesis.editing.synonyms import load_synonyms
+from kn_thesis.editing.task import Continued, edit_task
+from kn_thesis.localization.attribution import attribute
+from kn_thesis.localization.results import Attribution
+from kn_thesis.models import train
+from kn_thesis.models.architecture import Settings
+from kn_thesis.models.batches import batches
+from kn_thesis.models.evaluate import evaluate_prompts
+from kn_thesis.models.load import Model, load_model
+from kn_thesis.plan import request
+from kn_thesis.plan.table import rule_of
+from kn_thesis.suppression.effects import Settings as Suppressing
+from kn_thesis.suppression.effects import suppress_task
+from kn_thesis.tracing.prompt import Settings as Tracing
+from kn_thesis.tracing.task import trace_task
+from tests.counted_passes import counted
+from tests.planned import planned, read_plan
+from tests.study import ROOT, SMOKE
+
+STUDY = Study.model_validate(yaml.safe_load((ROOT / SMOKE).read_text()))
+TASKS = {"gpt2": ["distractor_agreement_relational_noun", "P36"]}
+TASKS["llama"] = TASKS["gpt2"]
+TASKS["bert"] = ["determiner_noun_agreement_2", *TASKS["gpt2"]]
+
+
+TOLERANCE = 0.3
+CHAPTERS = ("models", "localization", "suppression", "tracing", "editing")
+FILES = {
+    "make_world": ["corpora/**/*"],
+    "make_prompts": ["prompts/**/*"],
+    "train_model": ["models/*/*"],
+    "evaluate_model": ["models/*.parquet"],
+    "attribute_neurons": ["localization/*/*.safetensors"],
+    "select_neurons": ["localization/*/*.parquet"],
+    "suppress_neurons": ["suppression/*/*.parquet"],
+    "test_suppression": ["suppression/*.parquet"],
+    "trace_prompts": ["tracing/**/*"],
+    "edit_tasks": [f"editing/*/*/*.{table}.parquet" for table in ("edits", "questions", "completions")],
+    "sweep_layers": ["editing/*/layers/*"],
+    "edit_examples": ["editing/*/examples.parquet"],
+    "collect_covariance": ["editing/*/*.safetensors"],
+}
+
+
+@pytest.fixture(scope="module")
+def plan(finished_study: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return read_plan(finished_study, tmp_path_factory.mktemp("plan"))
+
+
+def prompts_of(study: Path, model: str, task: str) -> pd.DataFrame:
+    return pd.read_parquet(study / f"results/prompts/{model}/{task}.parquet")
+
+
+def all_right(model: Model, prompts: pd.DataFrame, batch_tokens: int) -> pd.DataFrame:
+    """The plan takes every prompt to be answered rightly; these models know little."""
+    return evaluate_prompts(model, prompts, batch_tokens).assign(correct=True)
+
+
+def evaluate(model: Model, study: Path, name: str) -> None:
+    for task in TASKS[name]:
+        evaluate_prompts(model, prompts_of(study, name, task), 4096)
+
+
+def attribute_prompts(model: Model, study: Path, name: str) -> None:
+    for task in TASKS[name]:
+        rows = prompts_of(study, name, task).query("attributed")
+        columns = zip(rows["input_ids"], rows["gap"], rows["target_ids"], strict=True)
+        attribute(model, [encoded_from(*row) for row in columns], **STUDY.attribution.model_dump())
+
+
+def suppress(model: Model, study: Path, name: str) -> None:
+    random = STUDY.suppression.random
+    settings = Suppressing(
+        operations=STUDY.suppression.operations,
+        words=STUDY.suppression.words.model_dump(),
+        random_sets=random.sets,
+        random_prompts=random.prompts,
+        nearest=random.nearest,
+        max_target_tokens=STUDY.tasks.max_target_tokens,
+        seed=STUDY.seed,
+        coarse=STUDY.selection.coarse,
+        share=STUDY.selection.share,
+    )
+    for task in TASKS[name]:
+        if not task.startswith("P"):
+            scores, names = Attribution.load(study / f"results/localization/{name}/{task}.safetensors")
+            suppress_task(model, prompts_of(study, name, task), scores.scores, names, settings)
+
+
+def trace(model: Model, study: Path, name: str) -> None:
+    window = STUDY.tracing.window
+    settings = Tracing(STUDY.tracing.noise, STUDY.tracing.draws, window.layers / window.of, tuple(STUDY.tracing.kinds))
+    for task in TASKS[name]:
+        prompts = prompts_of(study, name, task)
+        trace_task(model, prompts, all_right(model, prompts, 4096), STUDY.tracing.prompts, settings)
+
+
+def _asked(model: Model, study: Path, name: str, task: str, requests: int | None) -> Any:
+    files = {"prompts": str(study / f"results/prompts/{name}/{task}.parquet")}
+    if task.startswith("P"):
+        files["facts"] = str(study / f"results/corpora/world-baseline/relations/{task}.facts.jsonl")
+    synonyms = load_synonyms(study / "resources/synonyms.csv").get(task, {})
+    questions = STUDY.editing.questions.model_dump()
+    return asked_module.read_asked(
+        model, files, synonyms, requests=requests, questions=questions, max_target_tokens=3, seed=1, batch_tokens=4096
+    )
+
+
+def edit(model: Model, study: Path, name: str) -> None:
+    continued = Continued(**{key: getattr(STUDY.editing.continuations, key) for key in ("tokens", "samples", "top")})
+    for editor, chosen in STUDY.editing.editors.items():
+        if name not in chosen.families:
+            continue
+        settings = chosen.model_dump(exclude={"families", "covariance", "method"})
+        settings |= chosen.families[name].model_dump()
+        contexts = write_contexts(model, settings.pop("contexts", []), 1)
+        if chosen.method == "knowledge_neuron":
+            settings |= {"coarse": 0.2, "share": 0.7}
+        covariance = study / f"results/editing/{name}/{editor}.covariance.safetensors"
+        find = partial(
+            find_edits,
+            model,
+            editor=chosen.method,
+            settings=settings_of(chosen.method, 4096, **settings),
+            contexts=contexts,
+            covariance=Covariance.load(covariance) if covariance.exists() else None,
+        )
+        for task in STUDY.editing.tasks:
+            asked = _asked(model, study, name, task, STUDY.editing.requests)
+            assert len(asked.requests) >= 3
+            edit_task(model, find, asked.requests, asked.statuses, asked.questions, continued)
+
+
+def sweep(model: Model, study: Path, name: str) -> None:
+    settings = STUDY.editing.editors["rome"].families[name].model_dump()
+    contexts = write_contexts(model, settings.pop("contexts"), 1)
+    for task in STUDY.editing.sweep.tasks:
+        asked = _asked(model, study, name, task, STUDY.editing.sweep.requests)
+        layers = range(model.adapter.layers)
+        sweep_layers(model, asked.requests, asked.questions, Rome(**settings), layers, contexts=contexts)
+
+
+DONE: dict[str, Callable[[Model, Path, str], None]] = {
+    "evaluate_model": evaluate,
+    "attribute_neurons": attribute_prompts,
+    "suppress_neurons": suppress,
+    "trace_prompts": trace,
+    "edit_tasks": edit,
+    "sweep_layers": sweep,
+}
+
+
+@pytest.mark.parametrize("rule", DONE)
+def test_passes_are_those_of_the_smoke_study_s_jobs(
+    rule: str, plan: dict[str, Any], finished_study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within 30 % for each rule, and for each model but where its knowledge neurons decide: how deep they lie."""
+    monkeypatch.setattr(asked_module, "evaluate_prompts", all_right)
+    expected, found = np.zeros((2, 2))
+    for name in ("gpt2", "llama") if rule == "sweep_layers" else TASKS:
+        with counted(load_model(finished_study / f"results/models/{name}", device="cpu")) as (model, passes):
+            DONE[rule](model, finished_study, name)
+        job = planned(plan, rule, name)
+        expected += job["forward"], job["backward"]
+        found += passes.forward, passes.backward
+        most = 2 if rule == "suppress_neurons" else TOLERANCE
+        assert job["forward"] == pytest.approx(passes.forward, rel=most), name
+    assert expected == pytest.approx(found, rel=TOLERANCE)
+    assert (found[1] > 0) == (rule in ("attribute_neurons", "edit_tasks", "sweep_layers"))
+
+
+def test_passes_of_the_covariance(plan: dict[str, Any], finished_study: Path) -> None:
+    text = (finished_study / "results/corpora/world-baseline/text.txt").read_text().splitlines()
+    with counted(load_model(finished_study / "results/models/gpt2", device="cpu")) as (model, passes):
+        collect_covariance(model, text, range(model.adapter.layers), tokens=2000, batch_tokens=4096)
+    assert planned(plan, "collect_covariance", "gpt2")["forward"] == pytest.approx(passes.forward, rel=TOLERANCE)
+
+
+def test_passes_of_training(plan: dict[str, Any], finished_study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (finished_study / "results/corpora/world-baseline/text.txt").read_text().splitlines()
+    chosen = STUDY.models["bert"].train
+    settings = Settings(**chosen.model_dump())
+    read = []
+
+    def kept(*arguments: Any) -> Any:
+        for batch in batches(*arguments):
+            read.append(batch.ids.size * chosen.layers)
+            yield batch
+
+    monkeypatch.setattr(train, "batches", kept)
+    train.train_model("bert", text, settings)
+    assert planned(plan, "train_model", "bert")["forward"] == pytest.approx(sum(read), rel=TOLERANCE)
+
+
+def test_bytes_are_those_of_the_smoke_study_s_files(plan: dict[str, Any], finished_study: Path) -> None:
+    assert set(FILES) == {rule_of(job["name"], job["model"]) for job in plan["jobs"]}
+    for rule, patterns in FILES.items():
+        files = {path for pattern in patterns for path in (finished_study / "results").glob(pattern)}
+        found = sum(path.stat().st_size for path in files if path.is_file())
+        assert planned(plan, rule)["stored"] == pytest.approx(found, rel=TOLERANCE), rule
+
+
+def benchmark(study: Path, job: dict[str, Any]) -> float:
+    """Seconds of processor time that a job of the study took, so that what else ran meanwhile does not count."""
+    rule = rule_of(job["name"], job["model"])
+    rest = job["name"].removeprefix(f"{rule}_")
+    if rule == "edit_tasks":
+        rest = re.sub(r"_(rome|knowledge_neuron)$", r"/\1", rest)
+    places = [rest, job["model"], f"{job['model']}/rome"]
+    found = [path for place in places if (path := study / f"results/benchmarks/{rule}/{place}.tsv").exists()]
+    header, *_, last = found[0].read_text().splitlines()
+    row = dict(zip(header.split("\t"), last.split("\t"), strict=True))
+    return float(row["cpu_time"]) or float(row["s"])  # of the shortest jobs Snakemake sees no time
+
+
+def test_times_are_those_of_the_smoke_study_s_jobs(plan: dict[str, Any], finished_study: Path) -> None:
+    """Within a factor of two, in all and by chapter. Most is spent on imports: these are timed here and now."""
+    jobs = [job for job in plan["jobs"] if job["name"] != "make_world"]
+    took = np.array([benchmark(finished_study, job) for job in jobs])
+    before = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+    imports = "from kn_thesis.models.load import load_model; from transformers import GPT2LMHeadModel"
+    subprocess.run([sys.executable, "-c", imports], cwd=ROOT / "scripts", check=True)
+    start = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - before
+    pace = max(1.0, start / request.START)  # of a slower machine
+    expected = np.array([job["seconds"] for job in jobs])
+    for chapter in (*CHAPTERS, "all"):
+        rows = [chapter in (job["chapter"], "all") for job in jobs]
+        assert took[rows].sum() / 2 < pace * expected[rows].sum() < 2 * took[rows].sum(), (chapter, start)
