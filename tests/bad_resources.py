@@ -44,6 +44,9 @@ OPTIONAL = {
     "synonym",
     "inflection",
     "adjective",
+    "printed",
+    "before",
+    "after",
 }
 OPTIONAL |= {"verbs", "differs", "inverse_of", "times", "concept", "through"}
 
@@ -66,7 +69,7 @@ def wrong_entries(draw: st.DrawFn, right: dict[str, Any], free: Callable[[Any], 
         return f"{place}: {str(value)[:40]!r}", with_value(right, key, value)
     changed = dict(parent)
     if way == "missing":
-        assume(key[-1] not in OPTIONAL and not (len(key) == 2 and key[0] in ("paradigms", "relations")))
+        assume(key[-1] not in OPTIONAL and not (len(key) == 2 and key[0] in ("paradigms", "relations", "examples")))
         del changed[key[-1]]
     else:
         changed[draw(st.sampled_from(["x", "", None, 7, f"{key[-1]}s"]))] = draw(WRONG)

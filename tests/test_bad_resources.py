@@ -15,6 +15,7 @@ from kn_thesis.configuration.tasks import task_table
 from kn_thesis.corpora.facts import load_facts
 from kn_thesis.corpora.grammar import load_grammar
 from kn_thesis.corpora.manifest import pinned_file
+from kn_thesis.editing.examples import read_examples
 from kn_thesis.editing.synonyms import load_synonyms
 from kn_thesis.given_yaml import given_yaml
 from kn_thesis.report.claims.rules import read_rules
@@ -27,6 +28,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "claims.yaml": read_rules,
     "tasks.yaml": lambda path: task_table(given_yaml(path)),
     "synonyms.csv": load_synonyms,
+    "poster.yaml": read_examples,
     "corpora.yaml": lambda path: pinned_file(path, "pararel", "data/trex_lms_vocab/P36.jsonl"),
     "world/grammar.yaml": lambda path: load_grammar(path.parent),
     "world/relations.yaml": lambda path: load_facts(path.parent),
@@ -76,6 +78,7 @@ def test_no_files_and_wrong_bytes(name: str, world: Path) -> None:
     [
         ("claims.yaml", 100, lambda key: "of" in key),
         ("tasks.yaml", 60, lambda key: False),
+        ("poster.yaml", 40, lambda key: False),
         ("world/grammar.yaml", 60, lambda key: False),
         ("world/relations.yaml", 60, lambda key: False),
     ],

@@ -113,6 +113,7 @@ def test_the_studies_are_right(file: Path) -> None:
         ("editing.editors.rome.models", {"bert": {"layer": 0}}, ["rome.models.bert", "`families` lack that"]),
         ("editing.editors.rome.families.gpt2.token", "first", ["families.gpt2.token", "'subject_last' or 'last'"]),
         ("editing.editors.fine_tuning.families", {}, ["fine_tuning", "families", "at least 1"]),
+        ("editing.examples", "{a}.yaml", ["editing.examples", "'{a}.yaml' is not allowed"]),
         ("corpora.mirror", 7, ["corpora.mirror", "7", "string"]),
     ],
 )
@@ -190,6 +191,7 @@ def test_the_default_study_plans_every_task_that_each_model_can_take(tmp_path: P
     traced = DEFAULT["tracing"]["tasks"]
     assert jobs["trace_prompts"] == batches("paradigms", traced) + batches("relations", traced) == 7
     assert jobs["edit_tasks"] == 3 * 5 + 1 and jobs["sweep_layers"] == 3 and jobs["collect_covariance"] == 3
+    assert jobs["edit_examples"] == 3 and jobs["gather_examples"] == 1  # a job of each causal model
     assert jobs["train_model"] == 6 and jobs["make_world"] == 4
 
 

@@ -23,6 +23,7 @@ from kn_thesis.editing.findings import (
 )
 from kn_thesis.editing.localized import say_directions, say_layers
 from kn_thesis.editing.names import RELATION_CRITERIA
+from kn_thesis.editing.results import EXAMPLES
 from kn_thesis.report.claims.page import say_parts
 from tests.claim_tables import tables as claim_tables
 from tests.edited_tables import (
@@ -105,7 +106,7 @@ def test_nothing_was_edited(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("full", [True, False])
-def test_the_notebook_reads_these_tables(tmp_path: Path, full: bool) -> None:
+def test_the_notebook_reads_these_tables(tmp_path: Path, full: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = json.loads((ROOT / "workflow/notebooks/editing.ipynb").read_text(encoding="utf-8"))
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert all(not cell["outputs"] and cell["execution_count"] is None for cell in cells)
@@ -114,7 +115,9 @@ def test_the_notebook_reads_these_tables(tmp_path: Path, full: bool) -> None:
     names: dict[str, Any] = {}
     exec("".join(parameters["source"]), names)
     figures = {f"{name}_figure" for name in ("criteria", "agreement", "layers", "directions")}
-    assert {name for name in names if not name.startswith("_")} == {f"{name}_table" for name in tables()} | figures
+    assert {name for name in names if not name.startswith("_")} == {f"{name}_table" for name in tables()} | figures | {
+        "example_edits_table"
+    }
     for name, table in tables().items():
         path = tmp_path / Path(names[f"{name}_table"]).name
         (table if full else table.iloc[:0]).to_csv(path, index=False)
@@ -122,13 +125,22 @@ def test_the_notebook_reads_these_tables(tmp_path: Path, full: bool) -> None:
     for name in figures:
         names[name] = str(tmp_path / f"{name}.svg")
         Path(names[name]).write_text("<svg/>", encoding="utf-8")
+    shown: list[Any] = []
+    monkeypatch.setattr("IPython.display.display", lambda *parts: shown.extend(parts))
+    if full:
+        names["example_edits_table"] = str(tmp_path / "editing_examples.csv")
+        pd.DataFrame(columns=["model", *EXAMPLES]).to_csv(names["example_edits_table"], index=False)
     for cell in cells[cells.index(parameters) + 1 :]:
         exec("".join(cell["source"]), names)
+    # A study that names no example edits has no such section.
+    assert [part.data[:16] for part in shown] == (
+        ["## Example edits", "- No model of th", '<p id="table-edi'] if full else []
+    )
 
 
 def test_figures_and_sentences_need_few_libraries() -> None:
     """Rules that draw and tell run in environments without torch and statsmodels; sentences without matplotlib."""
-    for module in ("findings", "localized", "completions", "figures"):
+    for module in ("findings", "localized", "completions", "example_page", "figures"):
         heavy = {"torch", "scipy", "statsmodels", *(() if module == "figures" else ("matplotlib",))}
         code = f"import sys, kn_thesis.editing.{module}; print(*sorted({heavy} & set(sys.modules)))"
         run = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True)

@@ -18,7 +18,8 @@ AFTER_TRACES = {"summarise_tracing", "plot_tracing"} | REPORT
 AFTER_EDITS = {"summarise_editing", "plot_editing"} | REPORT
 AFTER_SELECTION = {"select_neurons", "summarise_localization", "plot_localization"} | REPORT
 AFTER_ATTRIBUTION = AFTER_SELECTION | {"attribute_neurons", "suppress_neurons", "test_suppression"} | AFTER_TESTS
-AFTER_ATTRIBUTION |= {"edit_tasks"} | AFTER_EDITS  # one of the editors looks for knowledge neurons itself
+EXAMPLES = {"edit_examples", "gather_examples"}
+AFTER_ATTRIBUTION |= {"edit_tasks"} | EXAMPLES | AFTER_EDITS  # one of the editors looks for knowledge neurons itself
 PAIRS = 8  # of a model and a task in the smoke study, each a job of its own
 PARADIGMS = 5  # of them about a paradigm
 EDITS = 6  # jobs of a model and an editor
@@ -103,7 +104,7 @@ def test_editing_code_edits_and_leaves_other_chapters_alone(study: Path) -> None
     add_code(study, "editing/values.py")
     jobs = planned_jobs(study)
     assert jobs["edit_tasks"] == EDITS and jobs["sweep_layers"] == 2 and not jobs["collect_covariance"]
-    assert set(jobs) <= AFTER_EDITS | {"edit_tasks", "sweep_layers"}
+    assert set(jobs) <= AFTER_EDITS | {"edit_tasks", "sweep_layers"} | EXAMPLES
 
 
 def test_settings_of_one_editor_leave_the_others_alone(study: Path) -> None:

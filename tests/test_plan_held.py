@@ -63,6 +63,7 @@ FILES = {
     "trace_prompts": ["tracing/**/*"],
     "edit_tasks": [f"editing/*/*/*.{table}.parquet" for table in ("edits", "questions", "completions")],
     "sweep_layers": ["editing/*/layers/*"],
+    "edit_examples": ["editing/*/examples.parquet"],
     "collect_covariance": ["editing/*/*.safetensors"],
 }
 

@@ -147,7 +147,13 @@ def test_snakemake_s_own_views(default: Path) -> None:
     assert ("make_world\\nvariant: baseline", "train_model\\nmodel: gpt2") in edges
     # Snakemake names a wildcard where it first comes up: the model of these stands in the jobs that they follow.
     alike = {job for job, number in Counter(jobs).items() if number > 1}
-    assert alike <= {"evaluate_model", "check_model", "test_suppression", "collect_covariance\\neditor: rome"}
+    assert alike <= {
+        "evaluate_model",
+        "check_model",
+        "test_suppression",
+        "collect_covariance\\neditor: rome",
+        "edit_examples",
+    }
     succeeds(default, "snakemake --rulegraph mermaid-js > rules.mmd\nsnakemake --rulegraph > rules.dot")
     rules, _ = is_graph((default / "rules.dot").read_text())
     assert len(rules) == len(set(rules)) and {"train_model", "edit_tasks_gpt2_1_rome", "build_report"} <= set(rules)

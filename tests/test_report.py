@@ -76,6 +76,8 @@ def views(
 def test_every_page_of_the_report_is_there(pages: dict[str, Path]) -> None:
     assert set(CHAPTERS) <= set(pages)
     assert all(page.stat().st_size < HEAVIEST for page in pages.values())
+    # The study names example edits: the chapter has their section.
+    assert 'id="example-edits"' in pages["editing"].read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -158,8 +160,10 @@ def test_a_page_ends_with_the_code_that_made_it(pages: dict[str, Path], browser:
             tab.open(pages[name].as_uri())
             text = tab.value("document.querySelector('main > details:last-child').textContent")
             cells = json.loads((ROOT / f"workflow/notebooks/{name}.ipynb").read_text(encoding="utf-8"))["cells"]
-            code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+            parameters, *code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
             assert all(cell.strip() in text for cell in code), name
+            # Those of the run stand for the defaults.
+            assert all(f"\n{line.partition('=')[0]}= " in text for line in parameters.splitlines()), name
             rest = tab.value(
                 "[...document.querySelectorAll('main > :not(details:last-child)')].map((p) => p.textContent)"
             )

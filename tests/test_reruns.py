@@ -23,6 +23,7 @@ PARTS = {
 PARTS["all that follows a training"] = PARTS["the report"] | {
     *("make_prompts", "evaluate_model", "check_model", "attribute_neurons", "select_neurons", "suppress_neurons"),
     *("test_suppression", "trace_prompts", "collect_covariance", "edit_tasks", "sweep_layers"),
+    *("edit_examples", "gather_examples"),
     *("count_corpora", "show_examples", "plot_corpora", "summarise_models", "plot_models"),
     *("summarise_localization", "plot_localization", "summarise_suppression", "compare_variants", "plot_suppression"),
     *("summarise_tracing", "plot_tracing", "summarise_editing", "plot_editing"),
@@ -58,6 +59,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "an authored resource: a claim's bound": lambda study: edit(
         study / "resources/claims.yaml", "level: 0.05 #", "level: 0.01 #"
     ),
+    "an authored resource: an example edit": lambda study: edit(study / "tests/edits.yaml", "new: Rome", "new: Oslo"),
     "a published value": lambda study: append(study / "resources/published.yaml", "\n"),
     "the pages' frame": lambda study: append(study / "workflow/report/page.css", "\n"),
     "the version of torch in the lock": lambda study: edit(study / LOCK, "\ntorch==2.", "\ntorch==3."),

@@ -15,6 +15,7 @@ from kn_thesis.addresses import without_login
 from kn_thesis.configuration.check import check_configuration, check_own_files
 from kn_thesis.configuration.layers import read_layer
 from kn_thesis.configuration.tasks import TASKS_FILE, objective, takes, task_table, with_own
+from kn_thesis.editing.examples import read_examples
 from kn_thesis.errors import UserError
 from kn_thesis.files import check_room
 from kn_thesis.given_yaml import given_yaml
@@ -69,6 +70,8 @@ def read_study():
 TASKS = read_or_stop(lambda: task_table(given_yaml(ROOT / TASKS_FILE)))
 STUDY = read_or_stop(read_study)
 TASKS = with_own(TASKS, STUDY.tasks.own.model_dump())
+EXAMPLES = STUDY.editing.examples
+EXAMPLE_EDITS = read_or_stop(read_examples, ROOT / EXAMPLES).examples if EXAMPLES else ()
 
 TRAINED = [name for name, model in STUDY.models.items() if model.train]
 FOUND = [name for name, model in STUDY.models.items() if not model.train]
@@ -291,6 +294,19 @@ def edited_tasks(model):
 def editors_of(model):
     """The editors that have settings for a model's family."""
     return [name for name, editor in STUDY.editing.editors.items() if STUDY.models[model].family in editor.families]
+
+
+def example_editors(model):
+    """The editors that make the example edits in a model that goes on with texts.
+
+    None that looks for a fact's neurons: it needs further wordings of the fact, which an example does not have.
+    """
+    if objective(STUDY.models[model].family) == "masked":
+        return []
+    return [name for name in editors_of(model) if STUDY.editing.editors[name].method != "knowledge_neuron"]
+
+
+EXEMPLIFIED = [model for model in STUDY.models if EXAMPLES and example_editors(model)]
 
 
 def swept_tasks(model):

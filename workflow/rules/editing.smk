@@ -136,6 +136,68 @@ if SHARDS["editing"] > 1:
             "../../scripts/gather_edits.py"
 
 
+if EXAMPLES:
+
+    rule edit_examples:
+        """The study's own example edits in one model, by each of its editors: prompts continued before and after."""
+        input:
+            model=lambda wildcards: model_files(wildcards.model),
+            examples=own(EXAMPLES),
+            covariance=lambda wildcards: [
+                covariance_of(wildcards.model, editor)
+                for editor in example_editors(wildcards.model)
+                if covariance_of(wildcards.model, editor)
+            ],
+        output:
+            table="results/editing/{model}/examples.parquet",
+        log:
+            "results/logs/edit_examples/{model}.log",
+        benchmark:
+            "results/benchmarks/edit_examples/{model}.tsv"
+        wildcard_constraints:
+            model=one_of(EXEMPLIFIED),
+        group:
+            "editing"
+        conda:
+            "../../envs/models.yaml"
+        threads: 1
+        resources:
+            **of_wildcards(example_resources, "model"),
+        params:
+            code=code("edit_examples"),
+            loading=lambda wildcards: loading(wildcards.model),
+            editors=lambda wildcards: {
+                # The covariance by its file.
+                editor: editor_settings(wildcards.model, editor)
+                | {"covariance": covariance_of(wildcards.model, editor)}
+                for editor in example_editors(wildcards.model)
+            },
+            settings=entries(STUDY.editing, "batch_tokens")
+            | entries(STUDY.editing.continuations, "tokens")
+            | {"seed": STUDY.seed},
+        script:
+            "../../scripts/edit_examples.py"
+
+    rule gather_examples:
+        input:
+            parts=[f"results/editing/{model}/examples.parquet" for model in EXEMPLIFIED],
+        output:
+            table=table("editing_examples", "editing"),
+        log:
+            "results/logs/gather_examples.log",
+        benchmark:
+            "results/benchmarks/gather_examples.tsv"
+        group:
+            "report"
+        conda:
+            "../../envs/statistics.yaml"
+        params:
+            code=code("gather_examples"),
+            models=EXEMPLIFIED,
+        script:
+            "../../scripts/gather_examples.py"
+
+
 rule summarise_editing:
     """The criteria and their tests, layers against tracing, both directions against one, per model and editor."""
     input:

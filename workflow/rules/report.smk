@@ -110,6 +110,9 @@ CLAIM_TABLES = {
 }
 for chapter in ("localization", "suppression", "tracing", "editing"):
     CHAPTER_INPUTS[chapter] |= CLAIM_TABLES
+if EXAMPLES:
+    # Without it the chapter has no such section.
+    CHAPTER_INPUTS["editing"]["example_edits_table"] = "results/tables/editing_examples.csv"
 
 CLAIMS = read_or_stop(read_rules, ROOT / "resources/claims.yaml").claims
 JUDGED = sorted({table for claim in CLAIMS for table in claim.reads})
@@ -121,7 +124,7 @@ TABLES += ["localization", "layers", "layers_by_task", "number_neurons"]
 TABLES += ["suppression", "significance", "accuracy", "company", "variants", "variant_effects"]
 TABLES += ["tracing"] + [f"tracing_{name}" for name in ("roles", "comparison", "skipped", "examples")]
 TABLES += ["editing"] + [f"editing_{name}" for name in ("tests", "skipped", "fluency", "layers", "localization")]
-TABLES += ["editing_directions", "editing_completions"]
+TABLES += ["editing_directions", "editing_completions"] + (["editing_examples"] if EXAMPLES else [])
 
 
 rule judge_claims:
@@ -298,6 +301,7 @@ rule build_provenance:
         resources=sorted(
             {own(path) for path in (ROOT / "resources").rglob("[!.]*") if path.is_file()}
             | {own(path) for task in (TASKS.paradigms | TASKS.relations).values() for path in task.files.values()}
+            | ({own(EXAMPLES)} if EXAMPLES else set())
         ),
         template=own("workflow/report/page.html.j2"),
         parts=PAGE_PARTS,

@@ -200,6 +200,22 @@ def sweep_job(batch):
     return jobs.sweep(MODELS[batch.model], tasks, edits, editor_settings(batch.model, sweep.editor), sweep.every, most)
 
 
+def examples_job(model):
+    """The example edits by each editor, one after the other."""
+    edits = len(EXAMPLE_EDITS)
+    continued = sum(len(example.continued) for example in EXAMPLE_EDITS)
+    source = tokenizer_of(model)
+    tokens = TOKENS_PER_WORD[source] * sum(len(example.prompt.split()) for example in EXAMPLE_EDITS) / edits
+    task = work.Task(edits, tokens, TOKENS_OF_TARGET["causal"][source][1], last=tokens / 2)
+    asked = Edits(edits, edits, task, 2, continued / edits)
+    written = {"tokens": STUDY.editing.continuations.tokens, "samples": 0}
+    parts = [
+        jobs.edits(MODELS[model], [], [asked], editor_settings(model, editor), written, STUDY.editing.batch_tokens)
+        for editor in example_editors(model)
+    ]
+    return jobs.in_one(parts, jobs.stored.table("examples", continued * len(parts)))
+
+
 def requested(job, *about, gpu=None):
     """The resources of a job, for each attempt; what it takes is worked out when it is asked for."""
     planned = cache(lambda: job(*about))
@@ -226,6 +242,10 @@ def tracing_resources(batch):
 
 def editing_resources(batch, editor, requests):
     return requested(editing_job, batch, editor, requests, gpu=uses_gpu(batch.model))
+
+
+def example_resources(model):
+    return requested(examples_job, model, gpu=uses_gpu(model))
 
 
 def sweep_resources(batch):
@@ -298,6 +318,8 @@ def planned_jobs():
                 yield "editing", f"edit_tasks_{batch.name}_{editor}", batch.model, job
     for batch in batches(lambda model: swept_tasks(model) if edited_tasks(model) else [], apart=False):
         yield "editing", f"sweep_layers_{batch.name}", batch.model, sweep_job(batch)
+    for model in EXEMPLIFIED:
+        yield "editing", "edit_examples", model, examples_job(model)
     for model in STUDY.models:
         for editor in editors_of(model) if edited_tasks(model) else []:
             if covariance_of(model, editor):

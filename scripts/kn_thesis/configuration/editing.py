@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from kn_thesis.configuration.own_tasks import File
 from kn_thesis.configuration.types import (
     MOST,
     PLACE,
@@ -154,6 +155,10 @@ class Editing(Strict):
     questions: Questions = Field(default_factory=Questions)
     continuations: Continuations = Field(default_factory=Continuations)
     sweep: Sweep = Field(default_factory=Sweep)
+    examples: File | None = Field(
+        None,
+        description="file of example edits, as resources/poster.yaml; a path from the repository's root, or absolute",
+    )
     batch_tokens: Whole = Field(4096, ge=64, le=MOST, description="rows x tokens that are in memory at once")
     level: OpenShare = Field(0.05, description="of significance")
 

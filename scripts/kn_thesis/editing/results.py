@@ -25,6 +25,16 @@ QUESTIONS = {
     **dict.fromkeys(("holds_before", "holds_after", "known"), "bool"),
 }
 COMPLETIONS = dict.fromkeys(("edit", "criterion", "question", "before", "after"), "str")
+# Of the table of example edits (example_edits.edit_examples); in front of them stands the model.
+EXAMPLES = {
+    **dict.fromkeys(("editor", "example", "shows", "edited", "subject", "old", "new", "status"), "str"),
+    "known": "bool",
+    "says_before": "str",
+    **dict.fromkeys(("p_old_before", "p_old_after", "p_new_before", "p_new_after"), "float64"),
+    **dict.fromkeys(("prompt", "before", "after", "answer_before", "answer_after"), "str"),
+    **dict.fromkeys(("printed_before", "printed_after", "printed_answer_before", "printed_answer_after"), "str"),
+    **dict.fromkeys(("printed_model", "printed_editor", "printed_source"), "str"),
+}
 
 
 @dataclass(frozen=True)

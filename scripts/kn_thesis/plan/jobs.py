@@ -6,7 +6,7 @@ The rules ask here what to request of a cluster (workflow/rules/resources.smk), 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from kn_thesis.localization.room import layout
@@ -250,6 +250,14 @@ def sweep(
     written = sum(stored.table("layers", one.count * one.criteria * len(layers)) for one in tasks)
     beside = ASKED / 2 * len(layers) * sum(one.count * one.questions for one in tasks)
     return with_model(model, work.together(done), work.together(plainly), written, batch_tokens, beside=beside)
+
+
+def in_one(parts: Sequence[Job], written: float) -> Job:
+    """Several jobs with one model as a single one, which loads it once and writes so much."""
+    found = {one.name: sum(getattr(part, one.name) for part in parts) for one in fields(Job)}
+    found |= {"peak_mb": max(part.peak_mb for part in parts), "stored": written}
+    again = request.START * (len(parts) - 1)
+    return Job(**found | {name: found[name] - again for name in ("seconds", "plain_seconds")})
 
 
 def without_model(written: float = 0.0, seconds: float = WITHOUT) -> Job:

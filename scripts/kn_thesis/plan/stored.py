@@ -25,6 +25,7 @@ TABLES = {
     "questions": (10000, 46),
     "completions": (2700, 26),
     "layers": (3500, 11.4),
+    "examples": (14800, 30),
 }
 SCORED = 50  # neurons that pass the coarse threshold in some prompt of a group
 SENTENCE = 38  # bytes of a sentence of the world's text

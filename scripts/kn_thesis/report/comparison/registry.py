@@ -118,4 +118,5 @@ TABLES: dict[str, Known] = {
     "editing_skipped": Known(("model", "editor", "kind", "task", "status")),
     "editing_tests": Known(("model", "editor", "kind", "first", "second"), flags=("differs",)),
     "editing_completions": Known(("model", "editor", "task", "edit", "criterion", "question"), flags=("holds",)),
+    "editing_examples": Known(("model", "editor", "example", "prompt"), flags=("known",)),
 }
