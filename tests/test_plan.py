@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-import time
+import resource
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -102,9 +102,9 @@ def test_the_paper_s_study_is_planned(tmp_path: Path) -> None:
     study = with_environment(copy_repository(tmp_path / "study"))
     before = {path for path in study.rglob("*") if "__pycache__" not in path.parts}
     (command,) = [line for line in commands(blocks("sh", "Run on a cluster")[0]) if line.startswith("make plan")]
-    began = time.perf_counter()
+    began = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     said = succeeds(study, command)
-    assert time.perf_counter() - began < 20
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - began < 20  # seconds, however busy the machine is
     after = {path for path in study.rglob("*") if "__pycache__" not in path.parts}
     assert after - before == {study / "results", study / "results/plan.csv"}
     with (study / "results/plan.csv").open() as file:

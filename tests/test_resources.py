@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import resource
 from pathlib import Path
 
 import pytest
@@ -142,8 +143,11 @@ def test_the_paper_s_jobs_ask_by_their_model(planned: str) -> None:
 def test_as_many_jobs_are_submitted_as_the_documents_say(tmp_path: Path) -> None:
     profile = yaml.safe_load((ROOT / "workflow/profiles/slurm/config.yaml").read_text())
     options = ("--cores", "1", "--dry-run", "--group-components", *profile["group-components"])
+    began = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     done = snakemake(ROOT, *options, "--directory", str(tmp_path), configfile="resources/studies/paper.yaml")
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - began < 15  # seconds, however busy the machine is
     jobs = int(re.search(r"^total +(\d+)$", done.stdout, re.MULTILINE)[1])
+    assert jobs <= 5000
     groups = re.findall(r"Group job (\w+) \(jobs", done.stdout)
     alone = re.findall(r"^(?:\[.*\] )?rule (\w+):$", done.stdout, re.MULTILINE)
     assert set(alone) <= {"fetch_corpus_file", "fetch_patterns", "fetch_facts", "get_model", "list_jobs", "all"}
