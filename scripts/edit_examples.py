@@ -1,11 +1,8 @@
 """Rule edit_examples: the study's example edits in one model, by each of its editors."""
 
-from functools import partial
 from pathlib import Path
 
-from kn_thesis.editing.contexts import write_contexts
-from kn_thesis.editing.covariance import Covariance
-from kn_thesis.editing.editors import find_edits, settings_of
+from kn_thesis.editing.configured import configured_editor
 from kn_thesis.editing.example_edits import edit_examples
 from kn_thesis.editing.examples import read_examples
 from kn_thesis.errors import logged
@@ -16,18 +13,11 @@ with logged(snakemake.log[0], snakemake.input):
     settings = snakemake.params.settings
     examples = read_examples(snakemake.input.examples)
     model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)
-    editors = {}
-    for name, chosen in snakemake.params.editors.items():
-        further = dict(chosen)
-        method, covariance = further.pop("method"), further.pop("covariance")
-        editors[name] = partial(
-            find_edits,
-            model,
-            editor=method,
-            contexts=write_contexts(model, further.pop("contexts", []), settings["seed"]),
-            settings=settings_of(method, settings["batch_tokens"], **further),
-            covariance=Covariance.load(covariance) if covariance else None,
-        )
+    limits = settings["seed"], settings["batch_tokens"]
+    editors = {
+        name: configured_editor(model, chosen, snakemake.params.covariances[name], *limits)
+        for name, chosen in snakemake.params.editors.items()
+    }
     table = edit_examples(model, examples, editors, settings["tokens"], settings["batch_tokens"])
     for row in table.itertuples():
         print(f"{row.editor}, {row.example}: {row.prompt} … {row.before!r} → {row.after!r}; {row.status}")

@@ -1,12 +1,9 @@
 """Rule edit_tasks: one editor's edits of some tasks in one model, and its answers before and after each."""
 
-from functools import partial
 from pathlib import Path
 
 from kn_thesis.editing.asked import read_asked
-from kn_thesis.editing.contexts import write_contexts
-from kn_thesis.editing.covariance import Covariance
-from kn_thesis.editing.editors import find_edits, settings_of
+from kn_thesis.editing.configured import configured_editor
 from kn_thesis.editing.synonyms import load_synonyms
 from kn_thesis.editing.task import Continued, edit_task
 from kn_thesis.errors import logged
@@ -16,27 +13,16 @@ from kn_thesis.shards import apart
 
 with logged(snakemake.log[0], snakemake.input):
     model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)
-    chosen, settings = dict(snakemake.params.editor), snakemake.params.settings
-    covariance = Covariance.load(snakemake.input.covariance) if chosen.pop("covariance") else None
-    method, lengths = chosen.pop("method"), chosen.pop("contexts", [])
-    contexts = write_contexts(model, lengths, settings["seed"], chosen.pop("beginnings", ()))
-    for context in contexts:
-        print(f"context: {context}")
-    find = partial(
-        find_edits,
-        model,
-        editor=method,
-        settings=settings_of(method, settings["batch_tokens"], **chosen),
-        contexts=contexts,
-        covariance=covariance,
-    )
+    chosen, settings = snakemake.params.editor, snakemake.params.settings
+    limits = settings["seed"], settings["batch_tokens"]
+    find = configured_editor(model, chosen, snakemake.input.get("covariance"), *limits)
     synonyms = load_synonyms(snakemake.input.synonyms)
     for number, task in enumerate(snakemake.params.tasks):
         print(task)
         asked = read_asked(model, snakemake.params.links[task], synonyms.get(task, {}), **settings)
         found = edit_task(
             model, find, asked.requests, asked.statuses, asked.questions, Continued(**settings["continued"]),
-            settings["batch_tokens"], together=not apart(method), item=snakemake.wildcards.get("scatteritem"),
+            settings["batch_tokens"], together=not apart(chosen["method"]), item=snakemake.wildcards.get("scatteritem"),
         )  # fmt: skip
         for reason, count in (*found.edits["status"].value_counts().items(), *asked.left_out.items()):
             print(f"{count:7} {reason}")

@@ -167,10 +167,10 @@ if EXAMPLES:
             code=code("edit_examples"),
             loading=lambda wildcards: loading(wildcards.model),
             editors=lambda wildcards: {
-                # The covariance by its file.
-                editor: editor_settings(wildcards.model, editor)
-                | {"covariance": covariance_of(wildcards.model, editor)}
-                for editor in example_editors(wildcards.model)
+                editor: editor_settings(wildcards.model, editor) for editor in example_editors(wildcards.model)
+            },
+            covariances=lambda wildcards: {
+                editor: covariance_of(wildcards.model, editor) for editor in example_editors(wildcards.model)
             },
             settings=entries(STUDY.editing, "batch_tokens")
             | entries(STUDY.editing.continuations, "tokens")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,13 +19,12 @@ from kn_thesis.editing.results import EXAMPLES
 from kn_thesis.errors import UserError
 
 if TYPE_CHECKING:
+    from kn_thesis.editing.configured import FindEdits
     from kn_thesis.editing.request import Request
     from kn_thesis.editing.update import Edit, Update
     from kn_thesis.models.load import Model
 
 PROBABILITIES = ("p_old_before", "p_old_after", "p_new_before", "p_new_after")
-
-FindEdits = Callable[[Sequence["Request"]], list["Edit"]]
 
 
 @dataclass(frozen=True)
