@@ -35,8 +35,8 @@ from kn_thesis.models.evaluate import evaluate_prompts
 from kn_thesis.models.load import Model, load_model
 from kn_thesis.plan import request
 from kn_thesis.plan.table import rule_of
-from kn_thesis.suppression.effects import Settings as Suppressing
-from kn_thesis.suppression.effects import suppress_task
+from kn_thesis.suppression.task import Settings as Suppressing
+from kn_thesis.suppression.task import suppress_task
 from kn_thesis.tracing.prompt import Settings as Tracing
 from kn_thesis.tracing.task import trace_task
 from tests.counted_passes import counted

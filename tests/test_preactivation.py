@@ -121,7 +121,8 @@ def test_the_wrapped_model_is_the_model(family: str) -> None:
     wrapped = adapter_for(model.adapter, "preactivation")
     assert (wrapped is model.adapter) == (model.adapter.objective == "masked")
     assert wrapped.value_matrix(1) is model.adapter.value_matrix(1) and wrapped.width == 24
-    state = torch.randn(2, 5, 16, dtype=torch.float64)
+    hidden = torch.randn(2, 5, 16, dtype=torch.float64)
+    state = model.adapter.after_attention(1, hidden, torch.randn_like(hidden))
     through = (one.after_mlp(1, state, one.mlp_output(1, one.neurons(1, state))) for one in (model.adapter, wrapped))
     torch.testing.assert_close(*through, rtol=1e-12, atol=1e-12)
 
