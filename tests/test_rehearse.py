@@ -42,7 +42,7 @@ def test_a_tiny_model_is_rehearsed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         pytest.skip(f"no mirror of the corpora at {MIRROR}: nothing to rehearse on")
     monkeypatch.setenv("KN_MIRROR", str(MIRROR.resolve()))
     monkeypatch.setattr(make_random_model, "given_yaml", lambda _: {"tiny": TINY})
-    tiny = rehearse.Rehearsal("gpt2", "tiny", prompts=1, draws=1, chapters=("localization",))
+    tiny = rehearse.Rehearsal("gpt2", "tiny", prompts=1, chapters=("localization",))
     monkeypatch.setattr(rehearse, "REHEARSALS", {"tiny": tiny})
     monkeypatch.setattr(sys, "argv", ["rehearse.py", "--models", "tiny", "--folder", str(tmp_path)])
     assert rehearse.main() == 0
