@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,34 +34,19 @@ def test_nothing_changed_nothing_runs(study: Path) -> None:
     assert not planned_jobs(study)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda study: edit(study / SMOKE, "selection:\n", "selection:\n  coarse: 0.3\n"),
-        lambda study: add_code(study, "localization/selection.py"),
-    ],
-    ids=["threshold", "selection code"],
-)
-def test_selection_attributes_nothing_anew(study: Path, change: Callable[[Path], None]) -> None:
-    change(study)
+def test_selection_attributes_nothing_anew(study: Path) -> None:
+    add_code(study, "localization/selection.py")
     jobs = planned_jobs(study)
     assert jobs["select_neurons"] == PAIRS and jobs["suppress_neurons"] == PARADIGMS
     assert set(jobs) <= AFTER_ATTRIBUTION - {"attribute_neurons"}
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda study: edit(study / SMOKE, "suppression:\n", "suppression:\n  level: 0.01\n"),
-        lambda study: add_code(study, "suppression/statistics.py"),
-    ],
-    ids=["level", "code of the tests"],
-)
-def test_tests_suppress_nothing_anew(study: Path, change: Callable[[Path], None]) -> None:
-    change(study)
+def test_tests_suppress_nothing_anew(study: Path) -> None:
+    add_code(study, "suppression/statistics.py")
     jobs = planned_jobs(study)
     assert jobs["test_suppression"] == 4
     assert set(jobs) <= AFTER_TESTS | {"test_suppression"}
+    assert jobs["build_provenance"] == 1 and not jobs["list_jobs"] and not jobs["draw_workflow"]  # no plan, no picture
 
 
 def test_other_words_are_suppressed_anew_and_nothing_before(study: Path) -> None:
@@ -86,16 +70,8 @@ def test_tracing_code_traces_and_leaves_other_chapters_alone(study: Path) -> Non
     assert set(jobs) <= AFTER_TRACES | AFTER_EDITS | {"trace_prompts"}  # edits are held against traces
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda study: edit(study / SMOKE, "tracing:\n", "tracing:\n  level: 0.01\n"),
-        lambda study: add_code(study, "tracing/sites.py"),
-    ],
-    ids=["level", "code of the tests"],
-)
-def test_tests_of_sites_trace_nothing_anew(study: Path, change: Callable[[Path], None]) -> None:
-    change(study)
+def test_tests_of_sites_trace_nothing_anew(study: Path) -> None:
+    add_code(study, "tracing/sites.py")
     jobs = planned_jobs(study)
     assert jobs["summarise_tracing"] == 1 and set(jobs) <= AFTER_TRACES
 
@@ -107,12 +83,6 @@ def test_editing_code_edits_and_leaves_other_chapters_alone(study: Path) -> None
     assert set(jobs) <= AFTER_EDITS | {"edit_tasks", "sweep_layers"} | EXAMPLES
 
 
-def test_settings_of_one_editor_leave_the_others_alone(study: Path) -> None:
-    edit(study / SMOKE, "      nodes: 3\n", "      nodes: 4\n")
-    jobs = planned_jobs(study)
-    assert jobs["edit_tasks"] == 2 and set(jobs) <= AFTER_EDITS | {"edit_tasks"}
-
-
 def test_settings_of_a_single_model_leave_the_others_alone(study: Path) -> None:
     edit(study / SMOKE, "llama: *rome}\n", "llama: *rome}\n      models: {gpt2: {<<: *rome, steps: 4}}\n")
     jobs = planned_jobs(study)
@@ -120,32 +90,14 @@ def test_settings_of_a_single_model_leave_the_others_alone(study: Path) -> None:
     assert set(jobs) <= AFTER_EDITS | {"edit_tasks", "sweep_layers"}
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda study: edit(study / SMOKE, "editing:\n", "editing:\n  level: 0.01\n"),
-        lambda study: add_code(study, "editing/criteria.py"),
-    ],
-    ids=["level", "code of the tests"],
-)
-def test_tests_of_criteria_edit_nothing_anew(study: Path, change: Callable[[Path], None]) -> None:
-    change(study)
+def test_tests_of_criteria_edit_nothing_anew(study: Path) -> None:
+    add_code(study, "editing/criteria.py")
     jobs = planned_jobs(study)
     assert jobs["summarise_editing"] == 1 and set(jobs) <= AFTER_EDITS
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda study: edit(study / "resources/claims.yaml", "level: 0.05 #", "level: 0.01 #"),
-        lambda study: add_code(study, "report/claims/estimates.py"),
-    ],
-    ids=["rule", "code"],
-)
-def test_another_rule_for_verdicts_judges_anew_and_measures_nothing(
-    study: Path, change: Callable[[Path], None]
-) -> None:
-    change(study)
+def test_other_verdicts_are_judged_anew_and_nothing_is_measured(study: Path) -> None:
+    add_code(study, "report/claims/estimates.py")
     # Four chapters have claims; the others' pages stay.
     assert planned_jobs(study) == {"judge_claims": 1, "plot_claims": 1, "render_chapter": 4} | dict.fromkeys(LAST, 1)
 
@@ -158,12 +110,6 @@ def test_tasks_that_share_a_job_are_done_anew_together(study: Path) -> None:
     assert not jobs["train_model"]
 
 
-def test_code_changes_no_plan_and_no_picture_of_it(study: Path) -> None:
-    add_code(study, "suppression/statistics.py")
-    jobs = planned_jobs(study)
-    assert jobs["build_provenance"] == 1 and not jobs["list_jobs"] and not jobs["draw_workflow"]
-
-
 def test_another_rule_is_planned_and_drawn_anew(study: Path) -> None:
     edit(study / "workflow/rules/tracing.smk", "rule plot_tracing:", "rule draw_tracing:")
     jobs = planned_jobs(study)
@@ -171,11 +117,10 @@ def test_another_rule_is_planned_and_drawn_anew(study: Path) -> None:
     assert not jobs["render_chapter"] and not jobs["train_model"]
 
 
-@pytest.mark.parametrize("file", ["page.css", "notebook/index.html.j2"])
-def test_what_pages_are_made_of_renders_them_again(study: Path, file: str) -> None:
+def test_what_pages_are_made_of_renders_them_again(study: Path) -> None:
     rules = (study / "workflow/rules/report.smk").read_text()
     assert all(f'"{part.name}"' in rules for part in (study / "workflow/report").glob("*.[cj]s*"))
-    path = study / "workflow/report" / file
+    path = study / "workflow/report/notebook/index.html.j2"
     path.write_text(path.read_text() + "\n")
     assert planned_jobs(study) == {"render_chapter": 6} | dict.fromkeys(LAST, 1)
 
@@ -189,20 +134,16 @@ def test_training_settings_of_one_model_leave_the_others_alone(study: Path) -> N
     assert not jobs["make_world"]
 
 
-def test_a_new_paradigm_runs_only_its_own_jobs(study: Path) -> None:
+def test_a_new_paradigm_runs_only_its_own_jobs_and_hides_no_other_change(study: Path) -> None:
     edit(study / SMOKE, "  relations:\n", "    - anaphor_number_agreement\n  relations:\n")
+    edit(study / SMOKE, "      nodes: 3\n", "      nodes: 4\n")
     jobs = planned_jobs(study)
     for rule in ("make_prompts", "attribute_neurons", "select_neurons", "suppress_neurons", "trace_prompts"):
         assert jobs[rule] == 3, rule
     # Each model answers the new task with the others: its evaluation is one file.
     assert jobs["evaluate_model"] == 3
+    assert jobs["edit_tasks"] == 2  # of the one editor whose setting is another
     assert not jobs["make_world"] and not jobs["train_model"]
-
-
-def test_a_new_paradigm_hides_no_other_change(study: Path) -> None:
-    edit(study / SMOKE, "  relations:\n", "    - anaphor_number_agreement\n  relations:\n")
-    edit(study / SMOKE, "      nodes: 3\n", "      nodes: 4\n")
-    assert planned_jobs(study)["edit_tasks"] == 2
 
 
 def test_the_last_study_asked_for_does_not_undo_the_models_of_another(study: Path) -> None:

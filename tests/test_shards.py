@@ -153,13 +153,12 @@ def test_editing_is_the_same_bit_for_bit(tmp_path: Path, monkeypatch: pytest.Mon
 TASK = "distractor_agreement_relational_noun"
 SIZES = {"evaluated": 100, "attributed": 100}
 TARGETS = [f"results/suppression/gpt2/{TASK}.{name}.parquet" for name in ("effects", "controls", "sets", "words")]
-TARGETS += [f"results/tracing/gpt2/{TASK}.{name}.parquet" for name in ("prompts", "effects")]
 
 
 def test_in_the_workflow_a_lost_shard_costs_one_shard(finished_study: Path, tmp_path: Path) -> None:
     study = Path(shutil.copytree(finished_study, tmp_path / "study", symlinks=True))
     whole, sharded = (study / f"{name}.yaml" for name in ("whole", "sharded"))
-    split = {"shards": {"attribution": 64, "suppression": 64, "tracing": 3}}
+    split = {"shards": {"attribution": 64, "suppression": 64}}
     for path, tasks in ((whole, SIZES), (sharded, SIZES | split)):
         path.write_text(yaml.safe_dump({"tasks": tasks}))
 
@@ -176,4 +175,4 @@ def test_in_the_workflow_a_lost_shard_costs_one_shard(finished_study: Path, tmp_
     assert found == expected
     (study / f"results/suppression/gpt2/{TASK}/2-of-2.safetensors").unlink()
     jobs = planned_jobs(study, *TARGETS, "--configfile", SMOKE, str(sharded), configfile="")
-    assert jobs == {"suppress_neurons": 1, "gather_suppression": 1, "gather_tracing": 1}
+    assert jobs == {"suppress_neurons": 1, "gather_suppression": 1}
