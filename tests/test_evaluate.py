@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +10,7 @@ import torch
 from kn_thesis.corpora.gaps import Encoded
 from kn_thesis.errors import UserError
 from kn_thesis.models.evaluate import evaluate_prompts, target_log_probabilities, with_target
+from kn_thesis.models.families import FAMILIES
 from kn_thesis.models.load import Model
 from kn_thesis.models.train import Settings, build_model
 
@@ -26,8 +25,7 @@ def model(request: pytest.FixtureRequest) -> Model:
     module = build_model(request.param, SHAPE, 60, {"pad": None, "bos": None, "eos": None}).eval()
     for parameter in module.parameters():  # sharper than at the start, so that ranks and choices differ
         parameter.data.add_(torch.randn_like(parameter) * 0.2)
-    adapter = SimpleNamespace(objective=OBJECTIVES[request.param])
-    return Model(module, adapter, None, torch.device("cpu"))
+    return Model(module, FAMILIES[request.param].adapter(module), None, torch.device("cpu"))
 
 
 def random_prompts(objective: str, count: int = 40) -> list[Encoded]:
