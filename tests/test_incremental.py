@@ -87,7 +87,7 @@ def test_settings_of_a_single_model_leave_the_others_alone(study: Path) -> None:
     edit(study / SMOKE, "llama: *rome}\n", "llama: *rome}\n      models: {gpt2: {<<: *rome, steps: 4}}\n")
     jobs = planned_jobs(study)
     assert jobs["edit_tasks"] == 2 and jobs["sweep_layers"] == 1
-    assert set(jobs) <= AFTER_EDITS | {"edit_tasks", "sweep_layers"}
+    assert set(jobs) <= AFTER_EDITS | {"edit_tasks", "sweep_layers"} | EXAMPLES
 
 
 def test_tests_of_criteria_edit_nothing_anew(study: Path) -> None:

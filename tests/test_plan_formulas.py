@@ -77,11 +77,14 @@ def test_time_of_computation(family: str) -> None:
     shape = Shape(layers=4, hidden=128, intermediate=512, heads=4, vocabulary=WORDS)
     count, nodes, tokens = (16, 32, 9) if family == "bert" else (100, 32, 9)
     encoded = Encoded(tuple(range(1, tokens + 1)), tokens - 1, (5,))
-    speed, _ = reached(shape, seconds=0.3)
     attribute(model, [encoded], nodes=nodes)  # warms up
-    began = time.perf_counter()
-    attribute(model, [encoded] * count, nodes=nodes)
-    took = time.perf_counter() - began
-    done = work.attribution(shape, family == "bert", work.Task(count, tokens), nodes, 4096)
+    speeds, times = [], []
+    for _ in range(3):  # other work on the machine slows some of them
+        speeds.append(reached(shape, seconds=0.2)[0])
+        began = time.perf_counter()
+        attribute(model, [encoded] * count, nodes=nodes, batch_tokens=8192)
+        times.append(time.perf_counter() - began)
+    speed, took = max(speeds), min(times)
+    done = work.attribution(shape, family == "bert", work.Task(count, tokens), nodes, 8192)
     expected = request.seconds(done, shape, "float32", speed, start=0)
     assert took / 2 < expected < 2 * took

@@ -7,7 +7,6 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,9 @@ import yaml
 from kn_thesis.configuration.schema import Study
 from kn_thesis.corpora.gaps import encoded_from
 from kn_thesis.editing import asked as asked_module
+from kn_thesis.editing.configured import configured_editor
 from kn_thesis.editing.contexts import write_contexts
-from kn_thesis.editing.covariance import Covariance, collect_covariance
-from kn_thesis.editing.editors import find_edits, settings_of
+from kn_thesis.editing.covariance import collect_covariance
 from kn_thesis.editing.rome import Settings as Rome
 from kn_thesis.editing.sweep import sweep_layers
 from kn_thesis.editing.synonyms import load_synonyms
@@ -106,6 +105,7 @@ def suppress(model: Model, study: Path, name: str) -> None:
         seed=STUDY.seed,
         coarse=STUDY.selection.coarse,
         share=STUDY.selection.share,
+        neuron=STUDY.attribution.neuron,
     )
     for task in TASKS[name]:
         if not task.startswith("P"):
@@ -137,20 +137,11 @@ def edit(model: Model, study: Path, name: str) -> None:
     for editor, chosen in STUDY.editing.editors.items():
         if name not in chosen.families:
             continue
-        settings = chosen.model_dump(exclude={"families", "covariance", "method"})
-        settings |= chosen.families[name].model_dump()
-        contexts = write_contexts(model, settings.pop("contexts", []), 1)
+        settings = chosen.model_dump(exclude={"families", "models", "covariance"}) | chosen.families[name].model_dump()
         if chosen.method == "knowledge_neuron":
             settings |= {"coarse": 0.2, "share": 0.7}
         covariance = study / f"results/editing/{name}/{editor}.covariance.safetensors"
-        find = partial(
-            find_edits,
-            model,
-            editor=chosen.method,
-            settings=settings_of(chosen.method, 4096, **settings),
-            contexts=contexts,
-            covariance=Covariance.load(covariance) if covariance.exists() else None,
-        )
+        find = configured_editor(model, settings | {"covariance": covariance.exists()}, covariance, 1, 4096)
         for task in STUDY.editing.tasks:
             asked = _asked(model, study, name, task, STUDY.editing.requests)
             assert len(asked.requests) >= 3
@@ -159,7 +150,7 @@ def edit(model: Model, study: Path, name: str) -> None:
 
 def sweep(model: Model, study: Path, name: str) -> None:
     settings = STUDY.editing.editors["rome"].families[name].model_dump()
-    contexts = write_contexts(model, settings.pop("contexts"), 1)
+    contexts = write_contexts(model, settings.pop("contexts"), 1, settings.pop("beginnings"))
     for task in STUDY.editing.sweep.tasks:
         asked = _asked(model, study, name, task, STUDY.editing.sweep.requests)
         layers = range(model.adapter.layers)

@@ -174,5 +174,5 @@ def test_in_the_workflow_a_lost_shard_costs_one_shard(finished_study: Path, tmp_
     found = run(sharded)
     assert found == expected
     (study / f"results/suppression/gpt2/{TASK}/2-of-2.safetensors").unlink()
-    jobs = planned_jobs(study, *TARGETS, "--configfile", SMOKE, str(sharded), configfile="")
+    jobs = planned_jobs(study, "--configfile", SMOKE, str(sharded), "--", *TARGETS, configfile="")
     assert jobs == {"suppress_neurons": 1, "gather_suppression": 1}
