@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -70,10 +70,12 @@ def counted(model: Any) -> Iterator[tuple[Any, Passes]]:
         ids = arguments[0] if arguments else given["input_ids"]
         passes.forward += ids.numel() * model.adapter.layers
 
-    names = ("module", "tokenizer", "device", "positions", "source")
-    parts = {name: getattr(model, name, 0) for name in names}
     handle = model.module.base_model.register_forward_pre_hook(whole, with_kwargs=True)
     try:
-        yield SimpleNamespace(**parts, adapter=Counting(model.adapter, passes)), passes
+        counting = Counting(model.adapter, passes)
+        if is_dataclass(model):
+            yield replace(model, adapter=counting), passes
+        else:
+            yield SimpleNamespace(**({"positions": 0} | vars(model) | {"adapter": counting})), passes
     finally:
         handle.remove()
