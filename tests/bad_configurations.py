@@ -166,7 +166,7 @@ def values(key: Key, value: Any) -> st.SearchStrategy[tuple[str, Any]]:
         strange = UNPRINTABLE
     else:
         strange = STRANGE
-    if key[-1] in ("pairs", "patterns") or (key[-1] == "facts" and "own" in key):
+    if key[-1] in ("pairs", "patterns", "examples") or (key[-1] == "facts" and "own" in key):
         strange = [*UNPRINTABLE, "{model}.jsonl"]
     types = st.one_of(st.integers(), st.booleans(), st.floats(), NOTHING_LIKE_IT, st.just(b"x"))
     return st.one_of(st.sampled_from(strange), types).map(lambda value: ("text", value))
