@@ -8,15 +8,6 @@ EDITING_TABLES = {
 }
 
 
-def editing_outputs(batch, editor):
-    """The tables of each task, or of a shard of it."""
-    sharded = is_sharded("editing", editor)
-    return {
-        name: [of_shard(path.format(model=batch.model, editor=editor, task=task), sharded) for task in batch.tasks]
-        for name, path in EDITING_TABLES.items()
-    }
-
-
 rule collect_covariance:
     """Second moment of the keys of the edited layer, over the text that a model was trained on or over a data set."""
     input:

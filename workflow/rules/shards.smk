@@ -52,3 +52,19 @@ def attributions_of(batch):
     """The same of all tasks of a batch, the first shard of each before the second of any."""
     files = [attributions(batch.model, task) for task in batch.tasks]
     return [file for shard in zip(*files, strict=True) for file in shard]
+
+
+def suppression_outputs(batch):
+    """A task's tables, or a shard's answers, of which they are made."""
+    if is_sharded("suppression"):
+        return {"answers": [of_shard(path) for path in batch.files(f"{SUPPRESSION}.safetensors")]}
+    return {name: batch.files(path) for name, path in SUPPRESSION_TABLES.items()}
+
+
+def editing_outputs(batch, editor):
+    """The tables of each task, or of a shard of it."""
+    sharded = is_sharded("editing", editor)
+    return {
+        name: [of_shard(path.format(model=batch.model, editor=editor, task=task), sharded) for task in batch.tasks]
+        for name, path in EDITING_TABLES.items()
+    }

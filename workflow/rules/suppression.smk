@@ -6,13 +6,6 @@ SUPPRESSION = "results/suppression/{model}/{task}"
 SUPPRESSION_TABLES = {name: f"{SUPPRESSION}.{name}.parquet" for name in ("effects", "controls", "sets", "words")}
 
 
-def suppression_outputs(batch):
-    """A task's tables, or a shard's answers, of which they are made."""
-    if is_sharded("suppression"):
-        return {"answers": [of_shard(path) for path in batch.files(f"{SUPPRESSION}.safetensors")]}
-    return {name: batch.files(path) for name, path in SUPPRESSION_TABLES.items()}
-
-
 for batch in shard_batches("suppression", paradigms_of):
 
     rule:
