@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import sys
 import time
@@ -17,7 +16,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]  # the second for the plain algorithms in tests/
 
-from kn_thesis.files import whole_file  # noqa: E402
+from kn_thesis.files import write_csv  # noqa: E402
 from kn_thesis.models.families import FAMILIES  # noqa: E402
 
 SHAPED = ("bert", "gpt2", "llama")  # families that `random_model` has a shape for
@@ -37,10 +36,7 @@ def asked(description: str, name: str) -> argparse.Namespace:
 
 def concluded(rows: Sequence[dict[str, object]], columns: Sequence[str], missed: Sequence[str], output: Path) -> int:
     """Write the CSV, say which bounds are missed; the exit code."""
-    with whole_file(output) as path, path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(output, columns, rows)
     print(f"{len(rows)} measurements in {output}; {torch.get_num_threads()} threads, torch {torch.__version__}")
     for line in missed:
         print(f"MISSED: {line}")

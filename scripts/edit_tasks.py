@@ -7,7 +7,7 @@ from kn_thesis.editing.configured import configured_editor
 from kn_thesis.editing.synonyms import load_synonyms
 from kn_thesis.editing.task import Continued, edit_task
 from kn_thesis.errors import logged
-from kn_thesis.files import whole_file
+from kn_thesis.frames import write_tables
 from kn_thesis.models.load import load_model
 from kn_thesis.shards import apart
 
@@ -26,6 +26,4 @@ with logged(snakemake.log[0], snakemake.input):
         )  # fmt: skip
         for reason, count in (*found.edits["status"].value_counts().items(), *asked.left_out.items()):
             print(f"{count:7} {reason}")
-        for name, paths in snakemake.output.items():
-            with whole_file(paths[number]) as temporary:
-                getattr(found, name).to_parquet(temporary, index=False, compression="zstd")
+        write_tables(found, {name: paths[number] for name, paths in snakemake.output.items()})

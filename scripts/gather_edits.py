@@ -4,13 +4,11 @@ import pandas as pd
 
 from kn_thesis.editing.results import Editing, gathered
 from kn_thesis.errors import logged
-from kn_thesis.files import whole_file
+from kn_thesis.frames import write_tables
 
 NAMES = ("edits", "questions", "completions")
 
 with logged(snakemake.log[0], snakemake.input):
     parts = zip(*(map(pd.read_parquet, snakemake.input[name]) for name in NAMES), strict=True)
     found = gathered([Editing(*part) for part in parts])
-    for name, path in snakemake.output.items():
-        with whole_file(path) as temporary:
-            getattr(found, name).to_parquet(temporary, index=False, compression="zstd")
+    write_tables(found, dict(snakemake.output.items()))

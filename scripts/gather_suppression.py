@@ -3,13 +3,11 @@
 import pandas as pd
 
 from kn_thesis.errors import logged
-from kn_thesis.files import whole_file
+from kn_thesis.frames import write_tables
 from kn_thesis.suppression.answers import Answers, joined
 from kn_thesis.suppression.effects import suppression_tables
 
 with logged(snakemake.log[0], snakemake.input):
     answers = joined([Answers.load(path) for path in snakemake.input.answers])
     tables = suppression_tables(answers, pd.read_parquet(snakemake.input.prompts))
-    for name, path in snakemake.output.items():
-        with whole_file(path) as temporary:
-            getattr(tables, name).to_parquet(temporary, index=False, compression="zstd")
+    write_tables(tables, dict(snakemake.output.items()))

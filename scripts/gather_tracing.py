@@ -3,12 +3,10 @@
 import pandas as pd
 
 from kn_thesis.errors import logged
-from kn_thesis.files import whole_file
+from kn_thesis.frames import write_tables
 from kn_thesis.tracing.results import Tracing, gathered
 
 with logged(snakemake.log[0], snakemake.input):
     parts = zip(*(map(pd.read_parquet, snakemake.input[name]) for name in ("prompts", "effects")), strict=True)
     found = gathered([Tracing(*part) for part in parts])
-    for name, path in snakemake.output.items():
-        with whole_file(path) as temporary:
-            getattr(found, name).to_parquet(temporary, index=False, compression="zstd")
+    write_tables(found, dict(snakemake.output.items()))

@@ -9,7 +9,6 @@ printed and written to results/plan.csv. --measure says first which speed this m
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import shutil
@@ -21,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from kn_thesis.errors import UserError
-from kn_thesis.files import whole_file
+from kn_thesis.files import write_csv
 from kn_thesis.plan.table import COLUMNS, HEAD, job_counts, plan_rows, shown, total
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,11 +38,7 @@ def main(given: Sequence[str] | None = None) -> int:
             print(measured(content["models"]), end="\n\n")
         rows = plan_rows(content["jobs"], counts)
         target = arguments.directory / "results/plan.csv"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(target, COLUMNS, rows)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

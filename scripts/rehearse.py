@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,9 +21,11 @@ from typing import Any
 import yaml
 
 from kn_thesis.errors import UserError
-from kn_thesis.files import whole_file
+from kn_thesis.files import write_csv
 from kn_thesis.given_yaml import given_yaml
+from kn_thesis.plan.table import aligned
 from make_random_model import make_model
+from plan_study import read_plan
 
 ROOT = Path(__file__).resolve().parents[1]
 PAPER = ROOT / "resources/studies/paper.yaml"
@@ -75,7 +75,7 @@ def main() -> int:
     try:
         for name in arguments.models:
             rows += rehearsed(name, REHEARSALS[name], arguments.folder, arguments.cores)
-            write(rows, arguments.folder / "rehearsal.csv")
+            write_csv(arguments.folder / "rehearsal.csv", COLUMNS, rows)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -96,22 +96,19 @@ def rehearsed(name: str, rehearsal: Rehearsal, folder: Path, cores: int) -> list
         print(f"{name}: making a random model of {rehearsal.identifier}'s shape", flush=True)
         make_model(place / "model", rehearsal.identifier, rehearsal.dtype, place / pairs)
     print(f"{name}: running; {place / 'run.log'} says how far it is", flush=True)
-    return list(measured(name, rehearsal, place, run(name, place, targets(name, rehearsal), cores)))
+    run(name, place, targets(name, rehearsal), cores)
+    plan, _ = read_plan(place, ["--configfile", str(file)])
+    return list(measured(name, rehearsal, place, plan["jobs"]))
 
 
-def run(name: str, place: Path, files: Sequence[str], cores: int) -> list[dict[str, Any]]:
-    """Let the workflow make files; the jobs that are planned. Raises UserError when it fails."""
-    plan = place.resolve() / "plan.json"
+def run(name: str, place: Path, files: Sequence[str], cores: int) -> None:
+    """Let the workflow make files. Raises UserError when it fails."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow/Snakefile"), *files]
     command += ["--directory", str(place), "--configfile", str(place / "study.yaml"), "--cores", str(cores)]
     with (place / "run.log").open("w", encoding="utf-8") as said:
-        environment = os.environ | {"KN_PLAN": str(plan)}
-        done = subprocess.run(  # noqa: S603 - Snakemake, on files of this script
-            command, env=environment, stdout=said, stderr=subprocess.STDOUT
-        )
+        done = subprocess.run(command, stdout=said, stderr=subprocess.STDOUT)  # noqa: S603 - Snakemake, on our files
     if done.returncode:
         raise UserError(f"{name}: the rehearsal failed; {place / 'run.log'} says why")
-    return json.loads(plan.read_text(encoding="utf-8"))["jobs"]
 
 
 def study_of(name: str, rehearsal: Rehearsal) -> dict[str, Any]:
@@ -189,26 +186,10 @@ def _remark(rule: str, editor: str, rehearsal: Rehearsal) -> str:
     return f" ({rehearsal.draws} draw{'s' * (rehearsal.draws > 1)})" if rule == "trace_prompts" else ""
 
 
-def write(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """The table as CSV, whole or not at all."""
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def shown(rows: Sequence[dict[str, Any]]) -> str:
     """The table for a terminal."""
     cells = [HEAD, *(tuple(str(row[column]) for column in COLUMNS) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    text = range(4)  # columns of words, to the left
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if n in text else cell.rjust(width)
-            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    )
+    return "\n".join(aligned(cells, 4))
 
 
 if __name__ == "__main__":

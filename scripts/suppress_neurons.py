@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from kn_thesis.errors import logged
-from kn_thesis.files import whole_file
+from kn_thesis.frames import write_tables
 from kn_thesis.localization.results import load_shards
 from kn_thesis.models.load import load_model
 from kn_thesis.shards import BLOCK, shard
@@ -25,6 +25,4 @@ with logged(snakemake.log[0], snakemake.input):
             answers.save(snakemake.output.answers[number])
             continue
         tables = suppression_tables(answers, prompts)
-        for name, paths in snakemake.output.items():
-            with whole_file(paths[number]) as temporary:
-                getattr(tables, name).to_parquet(temporary, index=False, compression="zstd")
+        write_tables(tables, {name: paths[number] for name, paths in snakemake.output.items()})

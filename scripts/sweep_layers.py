@@ -3,9 +3,7 @@
 from pathlib import Path
 
 from kn_thesis.editing.asked import read_asked
-from kn_thesis.editing.contexts import write_contexts
-from kn_thesis.editing.covariance import Covariance
-from kn_thesis.editing.rome import Settings
+from kn_thesis.editing.configured import configured
 from kn_thesis.editing.sweep import sweep_layers
 from kn_thesis.editing.synonyms import load_synonyms
 from kn_thesis.errors import logged
@@ -14,10 +12,9 @@ from kn_thesis.models.load import load_model
 
 with logged(snakemake.log[0], snakemake.input):
     model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)
-    chosen, settings = dict(snakemake.params.editor), snakemake.params.settings
-    covariance = Covariance.load(snakemake.input.covariance) if chosen.pop("covariance") else None
-    del chosen["method"]
-    contexts = write_contexts(model, chosen.pop("contexts"), settings["seed"], chosen.pop("beginnings"))
+    settings = snakemake.params.settings
+    limits = settings["seed"], settings["batch_tokens"]
+    how = configured(model, snakemake.params.editor, snakemake.input.get("covariance"), *limits)
     synonyms = load_synonyms(snakemake.input.synonyms)
     layers = range(0, model.adapter.layers, settings["every"])
     for task, path in zip(snakemake.params.tasks, snakemake.output.layers, strict=True):
@@ -27,10 +24,10 @@ with logged(snakemake.log[0], snakemake.input):
             model,
             asked.requests,
             asked.questions,
-            Settings(**chosen, batch_tokens=settings["batch_tokens"]),
+            how["settings"],
             layers,
-            contexts=contexts,
-            covariance=covariance,
+            contexts=how["contexts"],
+            covariance=how["covariance"],
         )
         with whole_file(path) as temporary:
             found.to_parquet(temporary, index=False, compression="zstd")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from kn_thesis.errors import logged
-from kn_thesis.files import whole_file
+from kn_thesis.frames import write_tables
 from kn_thesis.models.evaluate import evaluate_prompts
 from kn_thesis.models.load import load_model
 from kn_thesis.tracing.prompt import Settings
@@ -23,6 +23,4 @@ with logged(snakemake.log[0], snakemake.input):
         found = trace_task(model, prompts, evaluation, snakemake.params.most, settings, item=item, progress=True)
         for reason, count in found.prompts["status"].value_counts().items():
             print(f"{count:7} {reason}")
-        for name, paths in snakemake.output.items():
-            with whole_file(paths[number]) as temporary:
-                getattr(found, name).to_parquet(temporary, index=False, compression="zstd")
+        write_tables(found, {name: paths[number] for name, paths in snakemake.output.items()})

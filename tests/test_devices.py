@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from kn_thesis.models.devices import claim_device
+from kn_thesis.models.devices import claim_devices
 
 HOLD = """
 import sys
 from pathlib import Path
-from kn_thesis.models.devices import claim_device
-claim = claim_device(sys.argv[2:], Path(sys.argv[1]))
+from kn_thesis.models.devices import claim_devices
+[claim] = claim_devices(sys.argv[2:], folder=Path(sys.argv[1]))
 print(claim.number, claim.lock is not None, flush=True)
 sys.stdin.read()
 """
@@ -39,7 +39,7 @@ def test_processes_share_no_device_while_there_are_enough(tmp_path: Path) -> Non
         assert held[3][1] == "0 False"  # one has to be shared
         held[1][0].send_signal(signal.SIGKILL)
         held[1][0].wait()
-        assert claim_device(NAMES, tmp_path).number == 1
+        assert claim_devices(NAMES, folder=tmp_path)[0].number == 1
     finally:
         for process, _ in held:
             process.kill()
@@ -47,16 +47,16 @@ def test_processes_share_no_device_while_there_are_enough(tmp_path: Path) -> Non
 
 
 def test_a_device_is_free_again_when_its_claim_is_gone(tmp_path: Path) -> None:
-    first = claim_device(NAMES, tmp_path)
-    assert claim_device(NAMES, tmp_path).number == 1
+    [first] = claim_devices(NAMES, folder=tmp_path)
+    assert claim_devices(NAMES, folder=tmp_path)[0].number == 1
     assert first.number == 0
     del first
-    assert claim_device(NAMES, tmp_path).number == 0
+    assert claim_devices(NAMES, folder=tmp_path)[0].number == 0
 
 
 def test_without_a_device_there_is_none_to_claim(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no device"):
-        claim_device([], tmp_path)
+        claim_devices([], folder=tmp_path)
 
 
 @pytest.mark.parametrize(("gpus", "said"), [(0, ""), (1, ""), (4, "--resources gpu=4")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import torch
 from kn_thesis.corpora.gaps import Encoded
 from kn_thesis.localization.attribution import attribute
 from kn_thesis.localization.clean import clean_run
-from kn_thesis.localization.restarted import slopes
+from kn_thesis.localization.restarted import Ascent
 from kn_thesis.localization.room import Layout, budget_bytes, head_rows, layout, tokens_held
 from kn_thesis.models.families import FAMILIES
 from tests.tiny_models import model_of
@@ -60,6 +61,12 @@ def peak_bytes(work: Callable[[], object]) -> int:
     return most
 
 
+def slopes_of(adapter: Any, run: Any, gaps: Any, replaced: Any, slope: Callable[[Any], Any], keep: bool) -> list[Any]:
+    """Gradients of the replaced neurons, from those of the last states."""
+    ascent = Ascent(adapter, run, gaps, replaced, keep)
+    return ascent.gradients(slope(ascent.rows))
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("batch_tokens", [2000, 260])
@@ -85,7 +92,7 @@ def test_without_graphs_memory_is_that_of_one_layer(family: str) -> None:
         # As many rows whatever the depth, all from the first layer.
         replaced = [layer.neurons[:, None].repeat(1, 60 if n == 0 else 0, 1) for n, layer in enumerate(run)]
         return peak_bytes(
-            lambda: slopes(model.adapter, run, torch.tensor([prompt.gap]), replaced, torch.ones_like, keep)
+            lambda: slopes_of(model.adapter, run, torch.tensor([prompt.gap]), replaced, torch.ones_like, keep)
         )
 
     assert peak(16, keep=False) < 1.9 * peak(4, keep=False)
@@ -99,7 +106,7 @@ def test_layers_that_are_computed_twice_give_the_same_gradients(family: str) -> 
     ids, gaps = torch.tensor([p.input_ids for p in prompts]) % 40, torch.tensor([p.gap for p in prompts])
     run, _ = clean_run(model.adapter, ids, gaps)
     replaced = [layer.neurons[:, None] * torch.tensor([0.2, 0.7])[:, None] for layer in run]
-    kept, again = (slopes(model.adapter, run, gaps, replaced, lambda rows: rows.cos(), keep) for keep in (True, False))
+    kept, again = (slopes_of(model.adapter, run, gaps, replaced, torch.cos, keep) for keep in (True, False))
     assert len(kept) == len(again) == 3 and all(torch.equal(a, b) for a, b in zip(kept, again, strict=True))
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -28,6 +29,14 @@ def whole_file(target: str | Path) -> Iterator[Path]:
     with _beside(path, path.stem, path.suffix) as temporary:
         yield temporary
         os.replace(temporary, path)
+
+
+def write_csv(target: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """A CSV file of rows, whole or not at all; what a row lacks is empty."""
+    with whole_file(target) as path, path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from kn_thesis.files import whole_file
+
 
 def keyed(table: pd.DataFrame, key: Mapping[str, str]) -> pd.DataFrame:
     """The table with columns of one value in front."""
@@ -17,6 +19,13 @@ def joined(parts: Iterable[pd.DataFrame], columns: Sequence[str]) -> pd.DataFram
     """All parts; of none, a table with nothing but its columns, which can be written and read as well."""
     parts = [part for part in parts if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(columns))
+
+
+def write_tables(tables: object, paths: Mapping[str, str | Path]) -> None:
+    """Parquet files of tables that are attributes of something, by their names; each file whole or not at all."""
+    for name, path in paths.items():
+        with whole_file(path) as temporary:
+            getattr(tables, name).to_parquet(temporary, index=False, compression="zstd")
 
 
 def read_words(path: str | Path) -> pd.DataFrame:

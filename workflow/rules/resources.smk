@@ -140,6 +140,11 @@ def of_one_shard(chapter, tasks, editor=None):
     return [replace(task, **{size: getattr(task, size) / SHARDS[chapter]}) for task in tasks]
 
 
+def of_each_shard(chapter, job, editor=None):
+    """The job, once for each shard of a task."""
+    return [job] * (SHARDS[chapter] if is_sharded(chapter, editor) else 1)
+
+
 def training_job(model):
     return jobs.training(MODELS[model], STUDY.models[model].train.model_dump(), SENTENCE)
 
@@ -299,22 +304,21 @@ def planned_jobs():
         prepared = jobs.without_model(written, request.SMALL_START + 0.2 * len(batch.tasks))
         yield "corpora", f"make_prompts_{batch.name}", batch.model, prepared
     for batch in shard_batches("attribution", tasks_of):
-        for _ in range(SHARDS["attribution"]):
-            yield "localization", f"attribute_neurons_{batch.name}", batch.model, attribution_job(batch)
+        for job in of_each_shard("attribution", attribution_job(batch)):
+            yield "localization", f"attribute_neurons_{batch.name}", batch.model, job
         yield "localization", f"select_neurons_{batch.name}", batch.model, selection_job(batch)
     for batch in shard_batches("suppression", paradigms_of):
-        for _ in range(SHARDS["suppression"]):
-            yield "suppression", f"suppress_neurons_{batch.name}", batch.model, suppression_job(batch)
+        for job in of_each_shard("suppression", suppression_job(batch)):
+            yield "suppression", f"suppress_neurons_{batch.name}", batch.model, job
     for model in filter(paradigms_of, STUDY.models):
         yield "suppression", "test_suppression", model, test_job(model)
     for batch in shard_batches("tracing", traced_tasks):
-        for _ in range(SHARDS["tracing"]):
-            yield "tracing", f"trace_prompts_{batch.name}", batch.model, tracing_job(batch)
+        for job in of_each_shard("tracing", tracing_job(batch)):
+            yield "tracing", f"trace_prompts_{batch.name}", batch.model, job
     edited = lambda model: edited_tasks(model) if editors_of(model) else []
     for batch in shard_batches("editing", edited, apart=False):
         for editor in editors_of(batch.model):
-            for _ in range(SHARDS["editing"] if is_sharded("editing", editor) else 1):
-                job = editing_job(batch, editor, STUDY.editing.requests)
+            for job in of_each_shard("editing", editing_job(batch, editor, STUDY.editing.requests), editor):
                 yield "editing", f"edit_tasks_{batch.name}_{editor}", batch.model, job
     for batch in batches(lambda model: swept_tasks(model) if edited_tasks(model) else [], apart=False):
         yield "editing", f"sweep_layers_{batch.name}", batch.model, sweep_job(batch)

@@ -8,9 +8,8 @@ from pydantic import Field
 
 from kn_thesis.configuration.types import Place, Strict, Text
 
-File = Annotated[
-    Place, Field(pattern=r"^[^\s{}\x00-\x1f\x7f][^{}\x00-\x1f\x7f]*$")
-]  # Snakemake reads {…} as a wildcard
+# Snakemake reads {…} as a wildcard.
+File = Annotated[Place, Field(pattern=r"^[^\s{}\x00-\x1f\x7f][^{}\x00-\x1f\x7f]*$")]
 TASK = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # a file's name ends at its first dot
 TaskName = Annotated[Text, Field(pattern=TASK, max_length=100)]
 

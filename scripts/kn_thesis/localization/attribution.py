@@ -21,7 +21,7 @@ from kn_thesis.corpora.gaps import steps as teacher_forced
 from kn_thesis.errors import UserError
 from kn_thesis.localization.clean import clean_run
 from kn_thesis.localization.quadrature import quadrature_rule
-from kn_thesis.localization.restarted import restarted, slopes
+from kn_thesis.localization.restarted import Ascent, restarted
 from kn_thesis.localization.results import Attribution
 from kn_thesis.localization.room import Layout, head_rows, layout, tokens_held
 from kn_thesis.models.adapter import Adapter, precise
@@ -132,17 +132,13 @@ def _integrate(
     for points, weights in chunks:
         points, weights = (torch.as_tensor(x, device=ids.device, dtype=total.dtype) for x in (points, weights))
         activations = [(points[:, None] * layer.neurons[:, None]).to(layer.neurons.dtype) for layer in run]
-        factors: list[Tensor] = []
-
-        def slope(rows: Tensor, factors: list[Tensor] = factors, weights: Tensor = weights) -> Tensor:
-            wanted = answers.repeat_interleave(rows.shape[1])
-            probability, downwards = _answer(adapter, rows.flatten(0, 1), wanted, slopes=True)
-            # Rows do not mix above their start, so the factor P of dP = P · d log P can wait: no underflow in float16.
-            factors.append(probability.view(len(ids), adapter.layers, len(weights)) * weights)
-            return downwards.view(rows.shape)
-
-        for layer, gradient in enumerate(slopes(adapter, run, gaps, activations, slope, keep)):
-            total[:, layer] += torch.einsum("pk,pkw->pw", factors[0][:, layer], gradient.to(total.dtype))
+        ascent = Ascent(adapter, run, gaps, activations, keep)
+        wanted = answers.repeat_interleave(ascent.rows.shape[1])
+        probability, slope = _answer(adapter, ascent.rows.flatten(0, 1), wanted, slopes=True)
+        # Rows do not mix above their start, so the factor P of dP = P · d log P can wait: no underflow in float16.
+        factors = probability.view(len(ids), adapter.layers, len(points)) * weights
+        for layer, gradient in enumerate(ascent.gradients(slope.view(ascent.rows.shape))):
+            total[:, layer] += torch.einsum("pk,pkw->pw", factors[:, layer], gradient.to(total.dtype))
     neurons = torch.stack([layer.neurons for layer in run], dim=1).to(total.dtype)
     return total * neurons, clean, silent.view(len(ids), adapter.layers)
 

@@ -7,7 +7,6 @@ it are kept, and on the way down it is either there still (`keep`) or made again
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import ModuleType
 
 import torch
@@ -30,43 +29,43 @@ def restarted(
     Returns (prompts, rows of all layers, hidden), those of layer 0 first.
     """
     way = WAYS[adapter.objective]
+    travelling, fresh = _below(adapter, run)
     with torch.no_grad():
-        travelling = way.nothing(run)
-        fresh = run[0].state.new_empty(len(run[0].state), 0, run[0].hidden.shape[-1])
         for layer, replaced in enumerate(activations):
             travelling = way.passed(adapter, run, layer, gaps, travelling, fresh, adjust)
             fresh = _started(adapter, run[layer], layer, replaced)
         return torch.cat((travelling, fresh), dim=1)
 
 
-def slopes(
-    adapter: Adapter,
-    run: list[CleanLayer],
-    gaps: Tensor,
-    activations: list[Tensor],
-    slope: Callable[[Tensor], Tensor],
-    keep: bool = True,
-) -> list[Tensor]:
-    """Gradients with respect to the replaced neurons, a tensor (prompts, rows, width) for each layer.
+class Ascent:
+    """The same with gradients. `rows` (prompts, rows of all layers, hidden): last hidden states at the gap, as above.
 
-    `slope` returns the gradient with respect to the last hidden states at the gap, from these: both (prompts, rows of
-    all layers, hidden), those of layer 0 first. With `keep` the graphs of all layers are in memory at once; without,
-    the states that enter the layers and the graph of one layer, and every layer is computed twice.
+    With `keep` the graphs of all layers are in memory at once; without, the states that enter the layers and the graph
+    of one layer, and every layer is computed twice.
     """
-    way = WAYS[adapter.objective]
-    travelling = way.nothing(run)
-    fresh = run[0].state.new_empty(len(run[0].state), 0, run[0].hidden.shape[-1])
-    steps = []
-    for layer, replaced in enumerate(activations):
-        step = _Layer(adapter, run, layer, gaps, (travelling, fresh, replaced))
-        travelling, fresh = step.output(keep)
-        steps.append(step)
-    downwards = slope(torch.cat((travelling, fresh), dim=1)).split((travelling.shape[1], fresh.shape[1]), dim=1)
-    gradients: list[Tensor] = []
-    while steps:
-        *downwards, gradient = steps.pop().gradients(downwards)
-        gradients.append(gradient)
-    return gradients[::-1]
+
+    def __init__(
+        self, adapter: Adapter, run: list[CleanLayer], gaps: Tensor, activations: list[Tensor], keep: bool = True
+    ) -> None:
+        """Take rows with these activations up, as `restarted` does."""
+        travelling, fresh = _below(adapter, run)
+        self._layers: list[_Layer] = []
+        for layer, replaced in enumerate(activations):
+            self._layers.append(_Layer(adapter, run, layer, gaps, (travelling, fresh, replaced)))
+            travelling, fresh = self._layers[-1].output(keep)
+        self._sizes = travelling.shape[1], fresh.shape[1]
+        self.rows = torch.cat((travelling, fresh), dim=1)
+
+    def gradients(self, slope: Tensor) -> list[Tensor]:
+        """With respect to the replaced neurons, a tensor (prompts, rows, width) for each layer; to be asked once.
+
+        slope: the gradient with respect to `rows`.
+        """
+        downwards, gradients = slope.split(self._sizes, dim=1), []
+        while self._layers:  # a layer's graph goes when it has been passed
+            *downwards, gradient = self._layers.pop().gradients(downwards)
+            gradients.append(gradient)
+        return gradients[::-1]
 
 
 class _Layer:
@@ -99,6 +98,12 @@ class _Layer:
         travelling, fresh, replaced = self._entering
         passed = WAYS[adapter.objective].passed(adapter, run, layer, gaps, travelling, fresh)
         return passed, _started(adapter, run[layer], layer, replaced)
+
+
+def _below(adapter: Adapter, run: list[CleanLayer]) -> tuple[Tensor, Tensor]:
+    """No rows, as they enter the first layer: travelling, and fresh (prompts, 0, hidden)."""
+    hidden = run[0].hidden
+    return WAYS[adapter.objective].nothing(run), hidden.new_empty(len(hidden), 0, hidden.shape[-1])
 
 
 def _started(adapter: Adapter, clean: CleanLayer, layer: int, replaced: Tensor) -> Tensor:

@@ -25,8 +25,8 @@ class Claim:
     lock: IO[str] | None = field(default=None, repr=False)
 
 
-def claim_device(names: Sequence[str], folder: Path | None = None) -> Claim:
-    """The first of the devices that nobody has claimed; the first of all when there is none.
+def claim_devices(names: Sequence[str], count: int = 1, folder: Path | None = None) -> list[Claim]:
+    """The first devices that nobody has claimed, then the first of the others: so many in all, as far as there are.
 
     names: what tells each device from all others on this machine (a GPU's UUID), in the order of their numbers.
     folder: where the locks lie; a folder of the user's among the system's temporary ones unless told otherwise.
@@ -38,27 +38,20 @@ def claim_device(names: Sequence[str], folder: Path | None = None) -> Claim:
 
     folder = folder or Path(tempfile.gettempdir()) / f"kn-thesis-devices-{os.getuid()}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    claimed: list[Claim] = []
+    shared: list[Claim] = []
     for number, name in enumerate(names):
+        if len(claimed) == count:
+            break
         file = (folder / f"{name}.lock").open("w")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.close()
-            continue
-        return Claim(number, file)
-    return Claim(0)
-
-
-def claim_devices(names: Sequence[str], count: int, folder: Path | None = None) -> list[Claim]:
-    """So many devices, that nobody has claimed as far as there are; fewer where the machine has fewer."""
-    claims: list[Claim] = []
-    while len(claims) < min(count, len(names)):
-        taken = {claim.number for claim in claims}
-        claim = claim_device(names, folder)
-        if claim.number in taken:  # none is free any more: share those that are not in this list yet
-            claim = Claim(next(number for number in range(len(names)) if number not in taken))
-        claims.append(claim)
-    return claims
+            shared.append(Claim(number))
+        else:
+            claimed.append(Claim(number, file))
+    return [*claimed, *shared][:count]
 
 
 def gpu_names() -> list[str]:

@@ -79,15 +79,19 @@ def shown(rows: Sequence[Mapping[str, Any]]) -> str:
     head = ["", "", "", "", "", "", "", "", "", "plain", "", "", ""]
     names = ["", "model", "jobs", "forward", "backward", "FLOPs", "GB", "memory", "hours"]
     cells = [head, [*names, "forward", "backward", "hours", "times"], *map(_cells, lines)]
+    return "\n".join(text + "\n" * (line[0] in CHAPTERS) for line, text in zip(cells, aligned(cells, 2), strict=True))
+
+
+def aligned(cells: Sequence[Sequence[str]], words: int) -> list[str]:
+    """A line of text for each row: the first columns, of words, to the left, all others, of numbers, to the right."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    written = []
-    for line in cells:
-        left = [cell.ljust(width) for cell, width in zip(line[:2], widths[:2], strict=True)]
-        right = [cell.rjust(width) for cell, width in zip(line[2:], widths[2:], strict=True)]
-        written.append("  ".join([*left, *right]).rstrip())
-        if line[0] in (*CHAPTERS, ""):
-            written[-1] += "\n" if line[0] else ""
-    return "\n".join(written)
+    return [
+        "  ".join(
+            cell.ljust(width) if place < words else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in cells
+    ]
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
