@@ -124,7 +124,9 @@ def study_of(name: str, rehearsal: Rehearsal) -> dict[str, Any]:
         "study": f"rehearsal-{name}",
         # A random model gets half of the pairs right, and what is wrong is neither traced nor edited.
         "tasks": {"paradigms": [TASK], "evaluated": max(8, 2 * few), "attributed": few},
-        "models": {name: {"family": rehearsal.family, "path": "model", "dtype": rehearsal.dtype}},
+        "models": {
+            name: {"family": rehearsal.family, "path": "model", "dtype": rehearsal.dtype, "device": device()}
+        },
         "suppression": {"random": {"sets": paper["suppression"]["random"]["sets"], "prompts": max(1, few // 2)}},
         "tracing": paper["tracing"] | {"shown": [], "prompts": few, "draws": rehearsal.draws},
         "editing": {
@@ -156,9 +158,6 @@ def targets(name: str, rehearsal: Rehearsal) -> list[str]:
 
 def measured(name: str, rehearsal: Rehearsal, place: Path, jobs: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """A row for each job with the model: Snakemake's own measurement, and what was planned for it."""
-    import torch
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     planned = {job["name"]: job for job in jobs}
     for rule, chapter in CHAPTERS.items():
         for file in sorted((place / "results/benchmarks" / rule).rglob("*.tsv")):
@@ -169,7 +168,7 @@ def measured(name: str, rehearsal: Rehearsal, place: Path, jobs: Sequence[dict[s
             yield {
                 "model": name,
                 "dtype": rehearsal.dtype,
-                "device": device,
+                "device": device(),
                 "chapter": chapter + _remark(rule, file.stem, rehearsal),
                 "prompts": rehearsal.prompts,
                 "seconds": f"{float(took['s']):.1f}",
@@ -177,6 +176,13 @@ def measured(name: str, rehearsal: Rehearsal, place: Path, jobs: Sequence[dict[s
                 "planned_seconds": f"{job['seconds']:.1f}",
                 "planned_gb": f"{job['peak_mb'] / 1024:.2f}",
             }
+
+
+def device() -> str:
+    """Where models run, and what is planned for: "cuda" where there is a GPU, else "cpu"."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _remark(rule: str, editor: str, rehearsal: Rehearsal) -> str:

@@ -19,9 +19,9 @@ AFTER_SELECTION = {"select_neurons", "summarise_localization", "plot_localizatio
 AFTER_ATTRIBUTION = AFTER_SELECTION | {"attribute_neurons", "suppress_neurons", "test_suppression"} | AFTER_TESTS
 EXAMPLES = {"edit_examples", "gather_examples"}
 AFTER_ATTRIBUTION |= {"edit_tasks"} | EXAMPLES | AFTER_EDITS  # one of the editors looks for knowledge neurons itself
-PAIRS = 8  # of a model and a task in the smoke study, each a job of its own
-PARADIGMS = 5  # of them about a paradigm
-EDITS = 6  # jobs of a model and an editor
+BATCHES = 7  # of a model's tasks in the smoke study, each a job of its own
+PARADIGMS = 4  # of them of paradigms
+EDITS = 3  # jobs of a model and an editor
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_nothing_changed_nothing_runs(study: Path) -> None:
 def test_selection_attributes_nothing_anew(study: Path) -> None:
     add_code(study, "localization/selection.py")
     jobs = planned_jobs(study)
-    assert jobs["select_neurons"] == PAIRS and jobs["suppress_neurons"] == PARADIGMS
+    assert jobs["select_neurons"] == BATCHES and jobs["suppress_neurons"] == PARADIGMS
     assert set(jobs) <= AFTER_ATTRIBUTION - {"attribute_neurons"}
 
 
@@ -59,14 +59,14 @@ def test_other_words_are_suppressed_anew_and_nothing_before(study: Path) -> None
 def test_attribution_code_leaves_corpora_and_training_alone(study: Path) -> None:
     add_code(study, "localization/attribution.py")
     jobs = planned_jobs(study)
-    assert jobs["attribute_neurons"] == PAIRS
+    assert jobs["attribute_neurons"] == BATCHES
     assert set(jobs) <= AFTER_ATTRIBUTION
 
 
 def test_tracing_code_traces_and_leaves_other_chapters_alone(study: Path) -> None:
     add_code(study, "tracing/restore.py")
     jobs = planned_jobs(study)
-    assert jobs["trace_prompts"] == PAIRS
+    assert jobs["trace_prompts"] == BATCHES
     assert set(jobs) <= AFTER_TRACES | AFTER_EDITS | {"trace_prompts"}  # edits are held against traces
 
 
@@ -86,7 +86,7 @@ def test_editing_code_edits_and_leaves_other_chapters_alone(study: Path) -> None
 def test_settings_of_a_single_model_leave_the_others_alone(study: Path) -> None:
     edit(study / SMOKE, "llama: *rome}\n", "llama: *rome}\n      models: {gpt2: {<<: *rome, steps: 4}}\n")
     jobs = planned_jobs(study)
-    assert jobs["edit_tasks"] == 2 and jobs["sweep_layers"] == 1
+    assert jobs["edit_tasks"] == jobs["sweep_layers"] == 1
     assert set(jobs) <= AFTER_EDITS | {"edit_tasks", "sweep_layers"} | EXAMPLES
 
 
@@ -103,10 +103,10 @@ def test_other_verdicts_are_judged_anew_and_nothing_is_measured(study: Path) -> 
 
 
 def test_tasks_that_share_a_job_are_done_anew_together(study: Path) -> None:
-    edit(study / SMOKE, "  attributed: 20\n", "  attributed: 20\n  per_job: 2\n")
+    edit(study / SMOKE, "  per_job: 2\n", "  per_job: 1\n")
     jobs = planned_jobs(study)
-    # Two paradigms of bert are one job now; the relation, and the causal models' one paradigm, stay alone in theirs.
-    assert jobs["attribute_neurons"] == jobs["trace_prompts"] == jobs["make_prompts"] == 1
+    # Two paradigms of bert were one job; the relation, and the causal models' one paradigm, had their own before.
+    assert jobs["attribute_neurons"] == jobs["trace_prompts"] == jobs["make_prompts"] == 2
     assert not jobs["train_model"]
 
 
@@ -134,7 +134,7 @@ def test_training_settings_of_one_model_leave_the_others_alone(study: Path) -> N
     assert not jobs["make_world"]
 
 
-def test_a_new_paradigm_runs_only_its_own_jobs_and_hides_no_other_change(study: Path) -> None:
+def test_a_new_paradigm_runs_only_its_jobs_and_hides_no_other_change(study: Path) -> None:
     edit(study / SMOKE, "  relations:\n", "    - anaphor_number_agreement\n  relations:\n")
     edit(study / SMOKE, "      nodes: 3\n", "      nodes: 4\n")
     jobs = planned_jobs(study)
@@ -142,14 +142,14 @@ def test_a_new_paradigm_runs_only_its_own_jobs_and_hides_no_other_change(study: 
         assert jobs[rule] == 3, rule
     # Each model answers the new task with the others: its evaluation is one file.
     assert jobs["evaluate_model"] == 3
-    assert jobs["edit_tasks"] == 2  # of the one editor whose setting is another
+    assert jobs["edit_tasks"] == 1  # of the one editor whose setting is another
     assert not jobs["make_world"] and not jobs["train_model"]
 
 
 def test_the_last_study_asked_for_does_not_undo_the_models_of_another(study: Path) -> None:
     edit(study / SMOKE, "\nattribution:\n  nodes: 3", "\nattribution:\n  nodes: 4")
     jobs = planned_jobs(study)
-    assert jobs["attribute_neurons"] == PAIRS
+    assert jobs["attribute_neurons"] == BATCHES
     assert not jobs["train_model"] and not jobs["evaluate_model"] and not jobs["make_prompts"]
 
 

@@ -76,7 +76,8 @@ def test_peak_is_within_the_stated_budget(family: str, dtype: torch.dtype, batch
     assert chosen.keep is (batch_tokens == 2000 or model.adapter.objective == "causal")
     stated = budget_bytes(128, 512, WORDS, batch_tokens, dtype.itemsize)
     stated -= 3 * 4 * (head_rows(WORDS) - min(head_rows(WORDS), 10 * chosen.nodes * chosen.prompts)) * WORDS
-    peak = peak_bytes(lambda: attribute(model, prompts_for(model, 8), nodes=8, batch_tokens=batch_tokens))
+    prompts = prompts_for(model, 8 if batch_tokens == 2000 else 2)  # where they come one at a time, two will do
+    peak = peak_bytes(lambda: attribute(model, prompts, nodes=8, batch_tokens=batch_tokens))
     assert peak <= stated, f"{peak / stated:.2f} of the budget"
     assert peak >= 0.1 * stated, f"only {peak / stated:.2f} of the budget is used"
 

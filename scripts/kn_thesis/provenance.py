@@ -14,6 +14,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 DISTRIBUTIONS = {"yaml": "pyyaml"}  # packages whose name in an import is not the one in the lock
 
@@ -29,7 +30,7 @@ def code_hash(script: Path, root: Path, lock: Path | None = None) -> str:
     digest = hashlib.sha256()
     for path in sorted(reached_modules(script, root)):
         digest.update(path.name.encode())
-        digest.update(_meaning(path).encode())
+        digest.update(_parsed(path).meaning)
     if lock:
         pins = locked_versions(lock)
         for package in sorted(imported_packages(script, root) & pins.keys()):
@@ -76,6 +77,35 @@ def _source(path: Path) -> str:
     return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
 
 
+class _Parsed(NamedTuple):
+    """One file: what it says, without comments, layout and docstrings (a notebook: its cells' sources), and imports."""
+
+    meaning: bytes
+    imports: list[ast.Import | ast.ImportFrom]
+
+
+@functools.cache
+def _parsed(path: Path) -> _Parsed:
+    """Each file is parsed once, and its tree not kept: that is most of what a hash takes."""
+    tree = ast.parse(_source(path))
+    imports = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imports.append(node)
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:] or [ast.Pass()]
+    if path.suffix == ".ipynb":
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        return _Parsed(json.dumps([[c["cell_type"], "".join(c["source"])] for c in cells]).encode(), imports)
+    return _Parsed(ast.dump(tree).encode(), imports)
+
+
 @functools.cache
 def _imports(path: Path, root: Path) -> frozenset[Path]:
     """Local files that the import statements of one file name."""
@@ -89,10 +119,10 @@ def _named(path: Path, root: Path) -> frozenset[str]:
     package = _dotted(path, root).rsplit(".", 1)[0] if path.is_relative_to(root) else ""
     if path.name == "__init__.py":
         package = _dotted(path, root)
-    for node in ast.walk(ast.parse(_source(path))):
+    for node in _parsed(path).imports:
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             base = ".".join([*parents, *([node.module] if node.module else [])])
             names.add(base)
@@ -105,6 +135,7 @@ def _dotted(path: Path, root: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@functools.cache
 def _files(module: str, root: Path) -> list[Path]:
     """The module's own file and the `__init__.py` of every package above it, as far as they are local."""
     parts = module.split(".")
@@ -113,21 +144,3 @@ def _files(module: str, root: Path) -> list[Path]:
         base = root.joinpath(*parts[:length])
         found += [file for file in (base / "__init__.py", base.with_suffix(".py")) if file.is_file()]
     return found
-
-
-@functools.cache
-def _meaning(path: Path) -> str:
-    """What a file says, without comments, layout and docstrings (a notebook: its cells' sources)."""
-    if path.suffix == ".ipynb":
-        return json.dumps([[c["cell_type"], "".join(c["source"])] for c in json.loads(path.read_text())["cells"]])
-    tree = ast.parse(_source(path))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:] or [ast.Pass()]
-    return ast.dump(tree)

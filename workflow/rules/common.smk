@@ -113,8 +113,11 @@ def one_of(names):
 
 
 def code(script):
-    """Hash of a rule's script, the modules it imports and their packages' locked versions: a parameter of the rule."""
-    return code_hash(SCRIPTS / f"{script}.py", SCRIPTS, LOCK)
+    """Hash of a rule's script, the modules it imports and their packages' locked versions: a parameter of the rule.
+
+    Made for rules that have a job alone: a job on a cluster reads the workflow anew.
+    """
+    return lambda wildcards: code_hash(SCRIPTS / f"{script}.py", SCRIPTS, LOCK)
 
 
 def corpus_of(model):

@@ -19,17 +19,10 @@ if TYPE_CHECKING:
 FindEdits = Callable[[Sequence["Request"]], list["Edit"]]
 
 
-def configured_editor(model: Model, *given: Any) -> FindEdits:
-    """What finds the edits of some requests; given: as `configured` takes it after the model."""
-    return partial(find_edits, model, **configured(model, *given))
-
-
-def configured(
+def configured_editor(
     model: Model, chosen: Mapping[str, Any], covariance: str | Path | None, seed: int, batch_tokens: int
-) -> dict[str, Any]:
-    """editor, settings, contexts and covariance, as `editors.find_edits` takes them.
-
-    The contexts, which the model writes by itself, are printed.
+) -> FindEdits:
+    """What finds the edits of some requests; the contexts, which the model writes by itself, are printed.
 
     chosen: method, its settings, and where it has any contexts and their beginnings; whether it uses a covariance,
     whose file is `covariance`.
@@ -39,9 +32,11 @@ def configured(
     contexts = write_contexts(model, lengths, seed, settings.pop("beginnings", ()))
     for context in contexts:
         print(f"context: {context}")
-    return {
-        "editor": method,
-        "settings": settings_of(method, batch_tokens, **settings),
-        "contexts": contexts,
-        "covariance": Covariance.load(covariance) if uses and covariance else None,
-    }
+    return partial(
+        find_edits,
+        model,
+        editor=method,
+        settings=settings_of(method, batch_tokens, **settings),
+        contexts=contexts,
+        covariance=Covariance.load(covariance) if uses and covariance else None,
+    )

@@ -58,9 +58,7 @@ def rome(
     contexts: (tokens, texts) that go before the prompt. last: whether the prompt's last token is edited.
     """
     target = edits.task.target
-    rows = 2 + sum(texts for _, texts in contexts)  # the bare prompt and the kept text among them
-    longest = edits.task.longest + max((tokens + CONTEXT for tokens, _ in contexts), default=0)
-    moving = target if last else edits.task.last + target - 1
+    rows, longest, moving = _texts(edits, contexts, last)
     above = rows * moving * (shape.layers - 1 - layer)
     batches = max(1.0, edits.count * rows * longest / batch)
     answers = (rows - 1) * target + 1
@@ -71,6 +69,26 @@ def rome(
         slopes=(steps - 1) * answers,
     )
     return one.times(edits.count) + Work(calls=batches * (shape.layers + 2 * steps * (shape.layers - layer)))
+
+
+def rome_graph(
+    shape: Shape, edits: Edits, layer: int, contexts: Sequence[tuple[int, int]], last: bool, batch: int
+) -> float:
+    """Numbers that a step of ROME keeps for its way back, in the largest batch: of the layers above the edited one.
+
+    Some eight times the states and four times the neurons of tokens that move, and keys and values of whole texts.
+    """
+    rows, longest, moving = _texts(edits, contexts, last)
+    together = min(edits.count, max(1.0, batch // (rows * longest)))
+    one = moving * (8 * shape.hidden + 4 * shape.intermediate) + longest * 4 * shape.hidden
+    return together * rows * (shape.layers - 1 - layer) * one
+
+
+def _texts(edits: Edits, contexts: Sequence[tuple[int, int]], last: bool) -> tuple[float, float, float]:
+    """Texts of an edit, the bare prompt and the kept text among them; tokens of the longest; tokens that move."""
+    rows = 2 + sum(texts for _, texts in contexts)
+    longest = edits.task.longest + max((tokens + CONTEXT for tokens, _ in contexts), default=0)
+    return rows, longest, edits.task.target if last else edits.task.last + edits.task.target - 1
 
 
 def fine_tuning(shape: Shape, edits: Edits, layer: int, steps: int, values: int = 2**24) -> Work:

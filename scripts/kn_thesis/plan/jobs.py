@@ -225,7 +225,7 @@ def edits(
         work.together(plainly),
         size,
         batch_tokens,
-        held=matrix * min(EDITS, max(one.count for one in tasks)),
+        held=matrix * min(EDITS, max(one.count for one in tasks)) + _graph(model, tasks, editor, layer, batch_tokens),
         beside=beside,
     )
 
@@ -249,7 +249,8 @@ def sweep(
     done, plainly = zip(*parts, strict=True)
     written = sum(stored.table("layers", one.count * one.criteria * len(layers)) for one in tasks)
     beside = ASKED / 2 * len(layers) * sum(one.count * one.questions for one in tasks)
-    return with_model(model, work.together(done), work.together(plainly), written, batch_tokens, beside=beside)
+    held = _graph(model, tasks, editor, 0, batch_tokens)
+    return with_model(model, work.together(done), work.together(plainly), written, batch_tokens, held, beside)
 
 
 def in_one(parts: Sequence[Job], written: float) -> Job:
@@ -270,6 +271,14 @@ def _evaluated(model: Model, tasks: Iterable[Task], batch_tokens: int) -> tuple[
     listed = list(tasks)
     done = [work.evaluation(model.shape, model.masked, task, batch_tokens) for task in listed]
     return work.together(done), work.together(plain.evaluation(model.shape, task) for task in listed)
+
+
+def _graph(model: Model, tasks: Sequence[Edits], editor: Mapping[str, Any], layer: int, batch_tokens: int) -> float:
+    """Bytes that the search for edits keeps for its way back, beside a batch."""
+    if editor["method"] != "rome":
+        return 0.0
+    how = editor["contexts"], editor["token"] == "last", batch_tokens
+    return DTYPE_BYTES[model.dtype] * max(editing.rome_graph(model.shape, one, layer, *how) for one in tasks)
 
 
 def _found(
