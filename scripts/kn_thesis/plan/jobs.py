@@ -227,6 +227,8 @@ def edits(
         batch_tokens,
         held=matrix * min(EDITS, max(one.count for one in tasks)) + _graph(model, tasks, editor, layer, batch_tokens),
         beside=beside,
+        # Rows of the model as it is and of the edited ones are there together, in a masked model with all their tokens.
+        batch=request.batch_bytes(model.shape, batch_tokens) * (2 if model.masked else 1),
     )
 
 
