@@ -68,15 +68,6 @@ def reached_modules(script: Path, root: Path) -> set[Path]:
     return reached
 
 
-@functools.cache
-def _source(path: Path) -> str:
-    text = path.read_text(encoding="utf-8")
-    if path.suffix != ".ipynb":
-        return text
-    cells = json.loads(text)["cells"]
-    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-
-
 class _Parsed(NamedTuple):
     """One file: what it says, without comments, layout and docstrings (a notebook: its cells' sources), and imports."""
 
@@ -86,8 +77,10 @@ class _Parsed(NamedTuple):
 
 @functools.cache
 def _parsed(path: Path) -> _Parsed:
-    """Each file is parsed once, and its tree not kept: that is most of what a hash takes."""
-    tree = ast.parse(_source(path))
+    """Each file is read and parsed once, and its tree not kept: that is most of what a hash takes."""
+    text, notebook = path.read_text(encoding="utf-8"), path.suffix == ".ipynb"
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(text)["cells"]] if notebook else []
+    tree = ast.parse("\n".join(source for kind, source in cells if kind == "code") if notebook else text)
     imports = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -100,10 +93,7 @@ def _parsed(path: Path) -> _Parsed:
                 and isinstance(first.value.value, str)
             ):
                 node.body = node.body[1:] or [ast.Pass()]
-    if path.suffix == ".ipynb":
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        return _Parsed(json.dumps([[c["cell_type"], "".join(c["source"])] for c in cells]).encode(), imports)
-    return _Parsed(ast.dump(tree).encode(), imports)
+    return _Parsed((json.dumps(cells) if notebook else ast.dump(tree)).encode(), imports)
 
 
 @functools.cache
