@@ -14,6 +14,8 @@ with logged(snakemake.log[0], snakemake.input):
         {task: (load_patterns(patterns), load_facts(facts)) for task, patterns, facts in relations},
         held_out=settings["held_out"],
         held_out_patterns_count=settings["held_out_patterns"],
+        validation=settings["validation"],
+        validation_patterns_count=settings["validation_patterns"],
         facts=settings["facts"],
         repeats=settings["repeats"],
         seed=settings["seed"],

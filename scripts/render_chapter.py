@@ -5,9 +5,10 @@ from pathlib import Path
 
 from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
-from kn_thesis.report.pages import Chapter, notebook_html, page, run_notebook
+from kn_thesis.frames import read_words
+from kn_thesis.report.pages import Chapter, notebook_html, page, run_notebook, unlearned_note
 
-FRAME = ("notebook", "template", "parts", "conversion")  # all other inputs are parameters of the notebook
+FRAME = ("notebook", "template", "parts", "conversion", "models")  # all other inputs are parameters of the notebook
 
 with logged(snakemake.log[0], snakemake.input):
     files = {name: str(path) for name, path in snakemake.input.items() if name not in FRAME}
@@ -19,7 +20,7 @@ with logged(snakemake.log[0], snakemake.input):
         [Chapter(**chapter) for chapter in snakemake.params.chapters],
         snakemake.wildcards.chapter,
         snakemake.params.study,
-        notebook_html(executed, template.parent),
+        unlearned_note(read_words(snakemake.input.models)) + notebook_html(executed, template.parent),
         sizes={Path(path).name: os.path.getsize(path) for name, path in files.items() if name.endswith("_table")},
     )
     with whole_file(snakemake.output.page) as path:

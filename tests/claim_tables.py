@@ -32,7 +32,8 @@ def tables(answers: Mapping[int, str], models: Mapping[str, str] = MODELS, seed:
     }
     families = dict.fromkeys(models.values())
     found["variants"] = pd.DataFrame([row | {"family": family} for family in families for row in variants(told)])
-    found["models"] = pd.DataFrame({"model": list(models), "family": list(models.values())})
+    found["models"] = pd.DataFrame({"model": list(models), "family": list(models.values()), "task": "any"})
+    found["models"]["learned"] = "yes"
     return found
 
 

@@ -124,6 +124,7 @@ def test_the_first_page(found: Judged, tmp_path: Path) -> None:
     corpora = pd.DataFrame({**kinds, "reason": ["kept", "kept", "too long"], "count": [10, 1000, 7]})
     counts = {"n": [50, 50], "correct": [50, 40], "accuracy": [1.0, 0.8], "task": ["a", "P36"]}
     models = pd.DataFrame({"model": ["bert", "mine"], "family": ["bert", "gpt2"], **counts})
+    models = models.assign(split="held_out", demanded=[0.9, 0.95], learned=["yes", "no"])
     trained = {"train": {"layers": 4, "intermediate": 512}}
     study = {"study": "a <study>", "seed": 3, "corpora": {"source": "fetched"}}
     study["models"] = {"bert": trained, "mine": {"path": "/x"}}
@@ -138,6 +139,7 @@ def test_the_first_page(found: Judged, tmp_path: Path) -> None:
     assert '1 not supported (<a href="#claim-9">9</a>); 1 undecided (<a href="#claim-12">12</a>)' in body
     assert "Single models contradict" not in body and "No single model contradicts any." in body
     assert "a &lt;study&gt;</strong>, seed 3, on BLiMP and ParaRel" in body
+    assert "Not learned.</strong> mine: P36 (held out, 80% of the 95% demanded). Results on these tasks" in body
     assert "1,010 prompts and pairs of 1 paradigm and 1 relation; 7 were left out" in body
     assert "100.0% of 50 answers are right; worst in a of bert, 100%" in body
     assert "bert, trained here: 4 layers of 512 MLP neurons" in body and "<code>mine</code>" in body

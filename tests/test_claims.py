@@ -132,6 +132,30 @@ def test_what_is_not_asked_is_left_out_and_named() -> None:
     assert verdicts(claims, 9)["all"] == SUPPORTED
 
 
+def test_what_is_not_learned_is_no_evidence_and_named() -> None:
+    """A task on which a model contradicts the claim, and which it has not learned, takes no part in the verdict."""
+    found = tables({})
+    table = found["localization"]
+    table["task"] = [
+        f"{kind} {n}" for kind, n in zip(table["kind"], table.groupby(["model", "kind"]).cumcount(), strict=True)
+    ]
+    task = "paradigm 0"
+    spoilt = table.copy()
+    spoilt["KN"] = table["KN"].where((table["model"] != "bert") | (table["task"] != task), table["neurons"] * 0.9)
+    without = table[(table["model"] != "bert") | (table["task"] != task)]
+    failed = pd.DataFrame([{"model": "bert", "family": "bert", "task": task, "learned": "no"}])
+    models = pd.concat([found["models"], failed], ignore_index=True)
+    expected, _ = judged(found | {"localization": without}, only(1))
+    claims, _ = judged(found | {"localization": spoilt, "models": models}, only(1))
+    trusted, _ = judged(found | {"localization": spoilt}, only(1))
+    numbers = ["model", "effect", "low", "high", "units", "verdict"]
+    pd.testing.assert_frame_equal(claims[numbers], expected[numbers])
+    assert not claims[numbers].equals(trusted[numbers])
+    notes = claims.set_index("model")["note"].fillna("")
+    assert notes["bert"] == notes["all"] == f"left out, not learned: bert, {task}"
+    assert not notes[["gpt2", "llama"]].str.contains("not learned").any()
+
+
 def test_too_few_tasks_decide_nothing() -> None:
     found = tables({})
     few = found["number_neurons"].groupby("model").head(2)

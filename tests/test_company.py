@@ -199,6 +199,8 @@ def real_text(paradigms: Mapping[str, list[Pair]], settings: Mapping[str, Any]) 
         },
         held_out=settings["held_out"],
         held_out_patterns_count=settings["held_out_patterns"],
+        validation=settings["validation"],
+        validation_patterns_count=settings["validation_patterns"],
         facts=settings["facts"],
         repeats=settings["repeats"],
         seed=settings["seed"],

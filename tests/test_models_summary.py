@@ -13,7 +13,15 @@ import pandas as pd
 import pytest
 
 from kn_thesis.errors import UserError
-from kn_thesis.models.summary import COLUMNS, check_learned, demanded, summarise, wilson
+from kn_thesis.models.summary import (
+    COLUMNS,
+    check_learned,
+    demanded,
+    not_learned,
+    summarise,
+    wilson,
+    without_unlearned,
+)
 
 DEMANDS = {"determiner_noun": 0.95, "agreement": 0.9, "facts_trained": 0.95, "facts_held_out": 0.8}
 
@@ -91,23 +99,47 @@ def test_each_task_has_its_demand(task: str, kind: str, split: str, wanted: floa
     assert math.isnan(demanded(task, kind, split, None))
 
 
-def test_a_model_that_reaches_its_demands_exactly_passes() -> None:
-    learned = check_learned("bert", evaluation(GOOD), DEMANDS)
-    assert learned.splitlines()[2] == "P36 (trained): 38 of 40 right, 95.0%, 95.0% demanded"
-    assert "nothing demanded" in check_learned("bert", evaluation(GOOD), None)
+BAD = GOOD | {
+    ("determiner_noun_agreement_1", "paradigm", "held_out"): (100, 94),
+    ("P36", "relation", "held_out"): (10, 7),
+}
 
 
-def test_all_failures_are_said_at_once() -> None:
-    bad = GOOD | {
-        ("determiner_noun_agreement_1", "paradigm", "held_out"): (100, 94),
-        ("P36", "relation", "held_out"): (10, 7),
-    }
+def test_a_model_that_reaches_its_demands_exactly_passes(capsys: pytest.CaptureFixture[str]) -> None:
+    check_learned("bert", evaluation(GOOD), DEMANDS, "stop")
+    assert capsys.readouterr().out.splitlines()[2] == "P36 (trained): 38 of 40 right, 95.0%, 95.0% demanded"
+    check_learned("bert", evaluation(GOOD), None, "stop")
+    assert "nothing demanded" in capsys.readouterr().out
+    assert not_learned(summarise({"a": evaluation(GOOD)}, {"a": "bert"}, 0.95, {"a": DEMANDS})).empty
+
+
+def test_what_is_not_learned_is_marked_and_ends_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    check_learned("tiny", evaluation(BAD), DEMANDS, "report")
+    assert "P36 (held_out): 7 of 10 right, 70.0%, 80.0% demanded" in capsys.readouterr().out
+    evaluations = {"tiny": evaluation(BAD), "other": evaluation(BAD)}
+    summary = summarise(evaluations, {"tiny": "bert", "other": "gpt2"}, 0.95, {"tiny": DEMANDS})
+    assert list(summary["learned"]) == ["no", "yes", "yes", "no"] + [""] * 4
+    failed = not_learned(summary)
+    assert list(failed["model"]) == ["tiny"] * 2 and list(failed["task"]) == ["determiner_noun_agreement_1", "P36"]
+    table = pd.DataFrame(
+        [(model, task) for model in ("tiny", "other") for task in ("P36", "anaphor_gender_agreement")],
+        columns=["model", "task"],
+    )
+    kept = without_unlearned(table, summary)
+    assert list(zip(kept["model"], kept["task"], strict=True)) == [
+        ("tiny", "anaphor_gender_agreement"),
+        ("other", "P36"),
+        ("other", "anaphor_gender_agreement"),
+    ]
+
+
+def test_all_failures_are_said_at_once_where_they_end_the_run() -> None:
     with pytest.raises(UserError) as caught:
-        check_learned("tiny", evaluation(bad), DEMANDS)
+        check_learned("tiny", evaluation(BAD), DEMANDS, "stop")
     first, *rest = str(caught.value).splitlines()
     assert "tiny" in first and "2 of 4" in first and "steps" in first and "must_learn" in first
     assert [line.split()[0] for line in rest] == ["determiner_noun_agreement_1", "P36"]
-    assert check_learned("tiny", evaluation(bad), None)
+    check_learned("tiny", evaluation(BAD), None, "stop")
 
 
 def test_figure_is_written_twice_the_same(tmp_path: Path) -> None:

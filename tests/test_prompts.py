@@ -19,7 +19,7 @@ from kn_thesis.corpora.pararel import Fact, Pattern, load_facts, load_patterns, 
 from kn_thesis.corpora.prompts import KEPT, Prompt, Settings, make_prompts, paradigm_prompts, relation_prompts
 from kn_thesis.corpora.rank import rank
 from kn_thesis.corpora.sample import choose_facts, choose_pairs
-from kn_thesis.corpora.split import held_out_patterns, pair_held_out
+from kn_thesis.corpora.split import draw_paraphrases, pair_split, pattern_splits
 from kn_thesis.corpora.table import merge_counts, write_counts, write_prompts
 from kn_thesis.errors import UserError
 
@@ -278,20 +278,64 @@ def test_an_added_item_changes_little():
         assert choose(shuffled, 120, 24, rank) == choose(found, 120, 24, rank)
 
 
-def test_held_out_patterns_take_turns():
+def of_split(splits, name):
+    return [text for text, split in splits.items() if split == name]
+
+
+def test_patterns_kept_out_take_turns():
     patterns = [Pattern(text) for text in ("a [X] [Y].", "b [X] [Y].", "c [X] [Y].", "[Y] a [X].", "[Y] b [X].")]
     for seed in range(20):
-        out = held_out_patterns(patterns, 2, "P1", seed)
+        out = of_split(pattern_splits(patterns, 2, 0, "P1", seed), "held_out")
         assert len(out) == 2 and sum(Pattern(text).object_last for text in out) == 1
-        everything = held_out_patterns(patterns, 99, "P1", seed)
+        both = pattern_splits(patterns, 2, 2, "P1", seed)
+        assert of_split(both, "held_out") == out and len(of_split(both, "validation")) == 2
+        everything = of_split(pattern_splits(patterns, 99, 99, "P1", seed), "held_out")
         assert len(everything) == 4 and any(p.object_last for p in patterns if p.text not in everything)
-    assert not held_out_patterns(patterns[:1], 3, "P1", 1) and not held_out_patterns(patterns, 0, "P1", 1)
+    assert set(pattern_splits(patterns[:1], 3, 3, "P1", 1).values()) == {"trained"}
+    assert set(pattern_splits(patterns, 0, 0, "P1", 1).values()) == {"trained"}
 
 
-def test_held_out_share():
-    out = sum(pair_held_out(f"Sentence {i}.", 0.2, 1) for i in range(5000))
-    assert 900 < out < 1100
-    assert pair_held_out("x", 1.0, 1) and not pair_held_out("x", 0.0, 1)
+def test_shares_of_pairs():
+    splits = [pair_split(f"Sentence {i}.", 0.2, 0.1, 1) for i in range(5000)]
+    assert 900 < splits.count("held_out") < 1100 and 420 < splits.count("validation") < 580
+    fewer = [pair_split(f"Sentence {i}.", 0.2, 0.0, 1) for i in range(5000)]
+    assert all(one == other for one, other in zip(splits, fewer, strict=True) if one != "validation")
+    assert pair_split("x", 1.0, 0.0, 1) == "held_out" and pair_split("x", 0.0, 0.0, 1) == "trained"
+
+
+@pytest.mark.parametrize("split", ["held_out", "validation"])
+def test_the_study_never_asks_what_ends_training(split):
+    """Own splits of pairs and patterns, and those of the rule: each prompt is of the split that is asked."""
+    pairs = [pair(f"The {word} admires Paris.", f"The {word} admires Rome.", n) for n, word in enumerate(WORDS)]
+    owned = [replace(one, split=("held_out", "validation")[n % 2]) for n, one in enumerate(pairs)]
+    patterns = [Pattern(f"{word} [X] [Y].") for word in WORDS]
+    stated = [replace(one, split=("trained", "held_out", "validation")[n % 3]) for n, one in enumerate(patterns)]
+    by_rule = replace(ASK, held_out=0.4, validation=0.4, held_out_patterns=2, validation_patterns=2)
+    for settings_, some_pairs, some_patterns in ((ASK, owned, stated), (by_rule, pairs, patterns)):
+        asked = replace(settings_, split=split)
+        prompts, counts = paradigm_prompts(some_pairs, "task", MASKED, asked)
+        assert prompts and {prompt.split for prompt in prompts} == {split}
+        assert sum(counts.values()) == len(some_pairs)
+        prompts, counts = relation_prompts(FACTS[:1], some_patterns, "P36", MASKED, asked)
+        assert {prompt.split for prompt in prompts} == {"trained", split}
+        assert sum(counts.values()) == len(some_patterns)
+
+
+def test_a_world_s_paraphrases_are_drawn_by_the_seed():
+    patterns = ["a b [Y] .", "a c [Y] .", "b c [Y] .", "a b c [Y] .", "a d [Y] .", "[Y] a b c ."]
+    drawn = {}
+    for seed in range(30):
+        splits = draw_paraphrases(patterns, {"held_out": 1, "validation": 1}, "P1", seed)
+        kept_out = [pattern for pattern, split in splits.items() if split != "trained"]
+        assert sorted(splits[pattern] for pattern in kept_out) == ["held_out", "validation"]
+        # `d` would be gone from the text, and so would the opening `b`; not every model can be asked the last one.
+        assert not {"a d [Y] .", "b c [Y] .", "[Y] a b c ."} & set(kept_out)
+        drawn[tuple(kept_out)] = splits
+    assert len(drawn) == 3
+    for seed in range(9):  # what another relation states is in the text
+        splits = draw_paraphrases(patterns, {"held_out": 1}, "P1", seed, elsewhere={"a b [Y] .", "a c [Y] ."})
+        assert splits["a b c [Y] ."] == "held_out"
+    assert set(draw_paraphrases(["x [Y] .", "y [Y] ."], {"held_out": 1}, "P1", 1).values()) == {"trained"}
 
 
 def test_table_on_disk(tmp_path):

@@ -17,7 +17,7 @@ from kn_thesis.errors import UserError
 from kn_thesis.models.architecture import Settings, build_model
 from kn_thesis.models.batches import Rows, batches, choose_masked, rows_by_length
 from kn_thesis.models.tokenization import train_tokenizer
-from kn_thesis.models.train import masked_loss, next_token_loss, one_cycle, train_model
+from kn_thesis.models.train import masked_loss, next_token_loss, train_model
 
 ROOT = Path(__file__).parents[1]
 FAMILIES = ("bert", "gpt2", "llama")
@@ -206,17 +206,6 @@ def _left_to_right(module, ids):
     length = ids.shape[1]
     above = torch.full((length, length), float("-inf")).triu(1)[None, None]
     return module(input_ids=ids, attention_mask=above).logits
-
-
-def test_learning_rate_goes_up_once_and_down_to_nothing() -> None:
-    for steps in (1, 2, 10, 1500):
-        shares = [one_cycle(done, steps) for done in range(steps)]
-        peak = shares.index(max(shares))
-        assert max(shares) == 1.0
-        assert shares[: peak + 1] == sorted(shares[: peak + 1])
-        assert shares[peak:] == sorted(shares[peak:], reverse=True)
-        assert min(shares) > 0
-        assert steps == 1 or one_cycle(steps, steps) == pytest.approx(0, abs=1e-9)
 
 
 def test_different_seeds_differ() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from kn_thesis.corpora.facts import load_facts
 from kn_thesis.corpora.grammar import Grammar, load_grammar
+from kn_thesis.corpora.split import SPLITS
 from kn_thesis.corpora.world import World, WorldSettings, make_world
 from kn_thesis.corpora.world_files import write_world
 from kn_thesis.errors import UserError
@@ -48,11 +49,50 @@ def test_the_lexicon_is_as_large_as_promised(grammar: Grammar) -> None:
     assert len(lexicon.nouns) >= 150 and len(lexicon.verbs) >= 60 and len(lexicon.adjectives) >= 40
     assert sum(noun.inflection == "irregular" for noun in lexicon.nouns) >= 40
     assert {"scattered", "unified", "unique", "single", "sole", "any"} <= {word.word for word in lexicon.biased}
-    assert len(rows("countries.csv")) >= 60 and len(rows("people.csv")) >= 120
-    for relation in load_facts(RESOURCES).relations:
-        assert len(relation.trained) + len(relation.held_out) >= 6
-        causal = [pattern for pattern in relation.held_out if re.search(r"\[Y\]\}? \.$", pattern)]
-        assert len(causal) >= 1, f"{relation.name}: a causal model has no held-out paraphrase"
+    assert len(rows("countries.csv")) >= 60 and len(rows("people.csv")) == 72
+    for seed in range(1, 21):
+        for relation in load_facts(RESOURCES, seed).relations:
+            assert len(relation.splits) >= 10 and len(relation.patterns("trained")) >= 6
+            read = {word.strip("{}.,") for pattern in relation.patterns("trained") for word in pattern.lower().split()}
+            for split in ("validation", "held_out"):
+                kept_out = relation.patterns(split)
+                assert len(kept_out) == 2, f"{relation.name}, {split}"
+                for pattern in kept_out:  # every model can be asked it, and has read each of its words
+                    assert re.search(r"\[Y\]\}? \.$", pattern), pattern
+                    assert {word.strip("{}.,") for word in pattern.lower().split()} <= read, pattern
+
+
+def test_persons_are_balanced() -> None:
+    people = rows("people.csv")
+    for column in ("field", "country"):
+        assert set(Counter(row[column] for row in people).values()) == {6}
+    assert max(Counter((row["field"], row["country"]) for row in people).values()) == 1
+
+
+def test_no_question_begins_another_statement() -> None:
+    """A causal model asked for [Y] would rightly go on with the other one."""
+    patterns = [
+        re.sub(r"[{}]", "", pattern).split()
+        for relation in load_facts(RESOURCES).relations
+        if relation.facts[0].subject in {f"{row['first_name']} {row['last_name']}" for row in rows("people.csv")}
+        for pattern in relation.splits
+    ]
+    asked = [pattern[:-2] for pattern in patterns if pattern[-2:] == ["[Y]", "."]]
+    assert len(asked) > 30
+    for question in asked:
+        others = [pattern for pattern in patterns if pattern[: len(question)] == question]
+        assert all(pattern[len(question)] == "[Y]" for pattern in others), question
+
+
+def test_the_seed_draws_what_is_kept_out() -> None:
+    def drawn(seed: int) -> tuple[set[str], set[str]]:
+        patterns = {p for relation in load_facts(RESOURCES, seed).relations for p in relation.patterns("held_out")}
+        return patterns, {key for key, split in load_grammar(RESOURCES, seed)._splits.items() if split == "held_out"}
+
+    first, again, other = drawn(1), drawn(1), drawn(2)
+    assert first == again
+    for one, two in zip(first, other, strict=True):
+        assert len(one) == len(two) and len(one & two) < 0.6 * len(one)
 
 
 def test_text_has_the_size_and_the_share_of_facts(world: World) -> None:
@@ -103,10 +143,10 @@ def test_no_held_out_combination_is_in_the_text(world: World, grammar: Grammar) 
         assert not found[kind] & asked[kind], sorted(found[kind] & asked[kind])[:5]
 
 
-def test_no_held_out_paraphrase_is_in_the_text(world: World) -> None:
+def test_no_paraphrase_that_is_kept_out_is_in_the_text(world: World) -> None:
     text = set(world.text)
     for relation in world.relations:
-        for pattern in relation.held_out:
+        for pattern in relation.patterns("held_out") + relation.patterns("validation"):
             for fact in relation.facts:
                 filled = re.sub(r"[{}]", "", pattern).replace("[X]", fact.subject).replace("[Y]", fact.object)
                 assert filled.replace(" .", ".").replace(" ,", ",") not in text
@@ -116,7 +156,7 @@ def test_every_fact_is_stated_in_every_trained_paraphrase(world: World) -> None:
     text = Counter(world.text)
     counts = []
     for relation in world.relations:
-        for pattern in relation.trained:
+        for pattern in relation.patterns("trained"):
             for fact in relation.facts:
                 filled = re.sub(r"[{}]", "", pattern).replace("[X]", fact.subject).replace("[Y]", fact.object)
                 counts.append(text[filled.replace(" .", ".").replace(" ,", ",")])
@@ -141,7 +181,9 @@ def test_counts_are_the_text_s(world: World, grammar: Grammar) -> None:
                     counts[word, number[noun]] += 1
     # Words that facts use as well have further company: nouns that are no words of the lexicon.
     stated = load_facts(RESOURCES)
-    patterns = [pattern for relation in stated.relations for pattern in relation.trained] + list(stated.background)
+    patterns = [pattern for relation in stated.relations for pattern in relation.patterns("trained")] + list(
+        stated.background
+    )
     facts = {word.strip("{}") for pattern in patterns for word in pattern.lower().split()}
     checked = 0
     for (word, role, of), count in world.company.items():
@@ -196,8 +238,11 @@ def test_the_same_settings_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_pairs_are_minimal_and_balanced(world: World) -> None:
-    for name, pairs in world.pairs.items():
-        assert len(pairs) == 1000 and len({pair["sentence_good"] for pair in pairs}) == 1000
+    for name, every in world.pairs.items():
+        pairs = [pair for pair in every if pair["split"] == "held_out"]
+        assert len(pairs) == 1000 and len({pair["sentence_good"] for pair in every}) == len(every) == 1300
+        combinations = [{pair["lexical_key"] for pair in every if pair["split"] == split} for split in SPLITS]
+        assert len(combinations[1]) > 4 and not combinations[0] and not combinations[1] & combinations[2], name
         for pair in pairs:
             good, bad = pair["sentence_good"].split(), pair["sentence_bad"].split()
             different = [index for index, (a, b) in enumerate(zip(good, bad, strict=True)) if a != b]
@@ -227,10 +272,12 @@ def test_pairs_have_blimp_s_schema(world: World) -> None:
         ("nouns.csv", "sister,sisters,regular", "sister,sisters,strange", "'strange' is not allowed"),
         ("verbs.csv", "admire,admires", "admire", "cells"),
         ("grammar.yaml", "determiner: 0.2", "determiner: 2", "held_out.determiner"),
+        ("grammar.yaml", "determiner: 0.08", "determiner: much", "validation.determiner"),
+        ("relations.yaml", "  held_out: 2  ", "  held_out: -2  ", "kept_out.held_out"),
         ("grammar.yaml", "{subject} {verb.past} {object}.", "{subject} {verb.past} {objekt}.", "objekt"),
-        ("relations.yaml", "[X] specializes in [Y] .", "[X] specializes in .", "[Y] once"),
+        ("relations.yaml", "[X]'s job is [Y] .", "[X]'s job is .", "[Y] once"),
         ("relations.yaml", "table: people.csv", "table: peoples.csv", "peoples.csv"),
-        ("people.csv", "geology,Portugal", "astrology,Portugal", "astrology"),
+        ("people.csv", "chemistry,Germany", "alchemy,Germany", "alchemy"),
         ("adjectives.csv", "old,any", "old,any\nold,any", "already"),
     ],
 )

@@ -195,7 +195,8 @@ def table(name, chapter):
 def world_settings(variant):
     """What the world's text depends on: the settings that all variants share, and this variant's own."""
     world = STUDY.corpora.world.model_dump()
-    return world.pop("variants")[variant] | world
+    own_settings = {key: value for key, value in world.pop("variants")[variant].items() if value is not None}
+    return world | own_settings
 
 
 def items(corpus, task, part):
@@ -229,8 +230,17 @@ def prompt_settings(model):
     settings = entries(STUDY.tasks, "evaluated", "attributed", "max_target_tokens")
     settings |= {"seed": STUDY.seed}
     if model in TRAINED and STUDY.corpora.source == "fetched":
-        settings |= entries(STUDY.corpora.fetched, "held_out", "held_out_patterns", "facts")
+        kept_out = ("held_out", "held_out_patterns", "validation", "validation_patterns")
+        settings |= entries(STUDY.corpora.fetched, *kept_out, "facts")
     return settings
+
+
+def validation_parts(model):
+    """Task and part ("pairs", "patterns", "facts") of each file whose validation items decide when training ends."""
+    parts = {"paradigm": ["pairs"], "relation": ["patterns", "facts"]}
+    if STUDY.models[model].must_learn is None:
+        return []
+    return [(task, part) for task in tasks_of(model) for part in parts[TASKS[task].kind]]
 
 
 def model_files(model):

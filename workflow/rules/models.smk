@@ -5,6 +5,9 @@ rule train_model:
     """A tiny model of a real family with its family's kind of tokenizer."""
     input:
         text=lambda wildcards: f"results/corpora/{corpus_of(wildcards.model)}/text.txt",
+        validation=lambda wildcards: [
+            items(corpus_of(wildcards.model), *part) for part in validation_parts(wildcards.model)
+        ],
     output:
         multiext(
             "results/models/{model}/",
@@ -33,6 +36,9 @@ rule train_model:
         code=code("train_model"),
         family=lambda wildcards: STUDY.models[wildcards.model].family,
         settings=lambda wildcards: STUDY.models[wildcards.model].train.model_dump(),
+        parts=lambda wildcards: validation_parts(wildcards.model),
+        prompts=lambda wildcards: prompt_settings(wildcards.model) | {"split": "validation"},
+        demands=lambda wildcards: entries(STUDY.models[wildcards.model], "must_learn")["must_learn"],
     script:
         "../../scripts/train_model.py"
 
@@ -65,7 +71,7 @@ rule get_model:
 
 
 rule evaluate_model:
-    """Every prompt of every task, answered by one model."""
+    """Every prompt of every task, answered by one model; the log says which tasks it has not learned."""
     input:
         model=lambda wildcards: model_files(wildcards.model),
         prompts=lambda wildcards: per_task("results/prompts/{model}/{task}.parquet", [wildcards.model]),
@@ -87,38 +93,14 @@ rule evaluate_model:
         code=code("evaluate_model"),
         loading=lambda wildcards: loading(wildcards.model),
         batch_tokens=STUDY.attribution.batch_tokens,
+        demands=lambda wildcards: entries(STUDY.models[wildcards.model], "must_learn", "on_not_learned"),
     script:
         "../../scripts/evaluate_model.py"
 
 
-rule check_model:
-    """Stop when a model has not learned what the configuration demands of it."""
-    input:
-        evaluation="results/models/{model}.evaluation.parquet",
-    output:
-        learned="results/models/{model}.learned.txt",
-    log:
-        "results/logs/check_model/{model}.log",
-    benchmark:
-        "results/benchmarks/check_model/{model}.tsv"
-    priority: 50
-    group:
-        "answers"
-    conda:
-        "../../envs/statistics.yaml"
-    params:
-        code=code("check_model"),
-        must_learn=lambda wildcards: entries(STUDY.models[wildcards.model], "must_learn"),
-    script:
-        "../../scripts/check_model.py"
-
-
-# Nothing is judged or reported of models that have not learned. No other rule waits for the check: it goes before them by
-# its priority, and an input marked `ancient` would hide from Snakemake what else has changed in the jobs behind it.
 rule summarise_models:
     input:
         evaluations=expand("results/models/{model}.evaluation.parquet", model=STUDY.models),
-        learned=expand("results/models/{model}.learned.txt", model=STUDY.models),
     output:
         table=table("models", "models"),
     log:

@@ -115,7 +115,7 @@ if EXAMPLES:
     CHAPTER_INPUTS["editing"]["example_edits_table"] = "results/tables/editing_examples.csv"
 
 CLAIMS = read_or_stop(read_rules, ROOT / "resources/claims.yaml").claims
-JUDGED = sorted({table for claim in CLAIMS for table in claim.reads})
+JUDGED = sorted({"models"} | {table for claim in CLAIMS for table in claim.reads})
 NUMBERS = [claim.number for claim in CLAIMS]
 
 # The tables that lie beside the report's pages, each in the form in which rules write it.
@@ -185,6 +185,7 @@ rule render_chapter:
     input:
         unpack(lambda wildcards: CHAPTER_INPUTS[wildcards.chapter]),
         notebook=own("workflow/notebooks/{chapter}.ipynb"),
+        models="results/tables/models.csv",
         template=own("workflow/report/page.html.j2"),
         parts=PAGE_PARTS,
         conversion=[

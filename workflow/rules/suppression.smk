@@ -126,6 +126,7 @@ rule compare_variants:
     """The experiment: words whose company was changed, in models trained anew."""
     input:
         company=expand("results/suppression/{model}.company.parquet", model=IN_WORLDS),
+        models="results/tables/models.csv",
     output:
         table=table("variants", "suppression"),
         effects="results/tables/variant_effects.csv",

@@ -49,6 +49,9 @@ class WorldVariant(Strict):
     directions: Literal["both", "one_way"] = Field(
         "both", description="capitals stated in both directions, or from the country's side only"
     )
+    relations: list[Text] | None = Field(None, description="whose facts the text states; null: all")
+    sentences: Whole | None = Field(None, ge=1_000, le=MOST, description="of this variant's text; null: as the world's")
+    fact_share: Share | None = Field(None, description="of this variant's sentences; null: as the world's")
 
 
 class World(Strict):
@@ -56,7 +59,7 @@ class World(Strict):
 
     seed: Seed = Field(1, description="seed of the text")
     sentences: Whole = Field(60_000, ge=1_000, le=MOST, description="sentences of training text")
-    fact_share: OpenShare = Field(0.6, description="share of the sentences that state facts")
+    fact_share: Share = Field(0.6, description="share of the sentences that state facts")
     variants: dict[Name, WorldVariant] = Field(
         default_factory=lambda: {"baseline": WorldVariant()}, min_length=1, description="name: variant"
     )
@@ -67,6 +70,8 @@ class Fetched(Strict):
 
     held_out: Share = Field(0.0, description="share of each paradigm's pairs kept out of the training text")
     held_out_patterns: Whole = Field(0, ge=0, le=MOST, description="paraphrases of each relation kept out of it")
+    validation: Share = Field(0.0, description="share of pairs kept out for the checks that end training")
+    validation_patterns: Whole = Field(0, ge=0, le=MOST, description="paraphrases kept out for these checks")
     facts: Count | None = Field(None, description="most facts per relation; null: all")
     repeats: Count = Field(1, description="times each verbalised fact is stated in the text")
     paradigms: list[Text] = Field(default_factory=list, description="paradigms whose sentences are trained on")
@@ -113,9 +118,13 @@ class Train(Strict):
     heads: Count = Field(4, le=100_000, description="attention heads; divides width")
     intermediate: Count = Field(512, le=1_000_000, description="MLP neurons per layer")
     vocabulary: Whole = Field(3000, ge=300, le=10_000_000, description="tokens in the vocabulary")
-    steps: Count = Field(4500, description="optimiser steps")
-    batch: Count = Field(32, le=1_000_000, description="sentences per step")
-    learning_rate: Number = Field(2e-3, gt=0, lt=1, description="peak of the one-cycle schedule")
+    steps: Count = Field(6000, description="most optimiser steps; all of them where the model must learn nothing")
+    batch: Count = Field(64, le=1_000_000, description="sentences per step")
+    learning_rate: Number = Field(2e-3, gt=0, lt=1, description="constant after a warm-up of 100 steps")
+    check: Count = Field(50, description="fewest steps between two checks of what the model has learned")
+    causal_steps: Whole = Field(
+        1200, ge=0, le=MOST, description="first steps, in which a masked model predicts every next token"
+    )
     mask_rate: OpenShare = Field(0.2, description="share of words masked (masked families only)")
     seed: Seed = Field(1, description="seed of weights, batches and masks")
 
@@ -134,7 +143,7 @@ class Hub(Strict):
 
 
 class Learned(Strict):
-    """What a trained model must reach before the study goes on."""
+    """Accuracies that a model must reach; training goes on until half of the errors they allow are left."""
 
     determiner_noun: Share = 0.95
     agreement: Share = 0.90
@@ -154,7 +163,11 @@ class Model(Strict):
     gpus: Count = Field(1, le=64, description="that the model's layers are spread over, where one cannot hold them")
     world: Name = Field("baseline", description="variant of the world it is trained on and asked about")
     tasks: list[Text] | None = Field(None, min_length=1, description="of the study's tasks, only these; null: all")
-    must_learn: Learned | None = Field(None, description="accuracies without which the run stops; null: no demand")
+    must_learn: Learned | None = Field(None, description="accuracies that the model must reach; null: no demand")
+    on_not_learned: Literal["report", "stop"] = Field(
+        "report",
+        description="what a task below its demand does: it is reported and left out of claims, or ends the run",
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Model:

@@ -7,6 +7,7 @@ from pathlib import Path
 from string import punctuation
 
 from kn_thesis.corpora.rows import read_rows
+from kn_thesis.corpora.split import SPLITS
 from kn_thesis.errors import UserError
 
 REQUIRED = {"sentence_good": str, "sentence_bad": str, "one_prefix_method": bool}
@@ -17,6 +18,7 @@ OPTIONAL = {
     "noun": str,
     "cue": str,
     "distractor": str,
+    "split": str,
 }
 NUMBERS = ("singular", "plural", "")
 
@@ -27,7 +29,8 @@ class Pair:
 
     `one_prefix`: the sentences differ in one word, and what comes before it decides which one is right.
     Where the corpus states them, else "": `number` of the word that differs ("singular", "plural"), the `noun` that
-    decides it, the `cue` (all words that decide it) and the `distractor` (words of another number in between).
+    decides it, the `cue` (all words that decide it), the `distractor` (words of another number in between) and the
+    `split` (see corpora.split).
     """
 
     id: str
@@ -39,6 +42,7 @@ class Pair:
     noun: str = ""
     cue: str = ""
     distractor: str = ""
+    split: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def load_pairs(path: str | Path) -> list[Pair]:
             term=str(row.get("linguistics_term") or ""),
             one_prefix=row["one_prefix_method"],
             number=str(row.get("target_number") or ""),
-            **{key: str(row.get(key) or "") for key in ("noun", "cue", "distractor")},
+            **{key: str(row.get(key) or "") for key in ("noun", "cue", "distractor", "split")},
         )
         for number, row in enumerate(read_rows(path, REQUIRED, OPTIONAL))
     ]
@@ -80,6 +84,10 @@ def load_pairs(path: str | Path) -> list[Pair]:
         if pair.number not in NUMBERS:
             raise UserError(
                 f"{path}, pair {pair.id}: target_number {pair.number!r} is not allowed; it is singular or plural"
+            )
+        if pair.split not in (*SPLITS, ""):
+            raise UserError(
+                f"{path}, pair {pair.id}: split {pair.split[:60]!r} is not allowed; it is {', '.join(SPLITS)}"
             )
         for part, words in (("cue", pair.cue), ("distractor", pair.distractor)):
             if words.lower() not in pair.good.lower():

@@ -1,7 +1,7 @@
 """Training text from the fetched corpora: grammatical sentences, and facts put in words.
 
-What models are asked later is not in it: neither sentence of a held-out pair, no held-out paraphrase of a fact that
-the text states; by their text, wherever it comes from.
+What models are asked, in training or later, is not in it: neither sentence of a pair, no paraphrase of a fact, that is
+kept out; by their text, wherever it comes from.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from kn_thesis.corpora.blimp import Pair
 from kn_thesis.corpora.pararel import Fact, Pattern, fill
 from kn_thesis.corpora.rank import rank
-from kn_thesis.corpora.split import held_out_patterns, pair_held_out, stated_facts
+from kn_thesis.corpora.split import TRAINED, pair_split, pattern_splits, stated_facts
 from kn_thesis.errors import UserError
 from kn_thesis.files import whole_file
 
@@ -23,31 +23,33 @@ def corpus_sentences(
     *,
     held_out: float,
     held_out_patterns_count: int,
+    validation: float,
+    validation_patterns_count: int,
     facts: int | None,
     repeats: int,
     seed: int,
 ) -> list[str]:
     """The sentences of the text in their order.
 
-    Each grammatical sentence of a pair that is not held out stands once; each stated fact stands `repeats` times in
-    each paraphrase that is not held out. Order is by a hash of seed and sentence.
+    Each grammatical sentence of a pair that is not kept out stands once; each stated fact stands `repeats` times in
+    each paraphrase that is not kept out. Order is by a hash of seed and sentence.
     Raises UserError when a fact could be stated in no paraphrase.
     """
     unseen: set[str] = set()
     pairs: dict[str, None] = {}
     for pair in (pair for task in paradigms.values() for pair in task):
-        if pair_held_out(pair.good, held_out, seed):
+        if pair_split(pair.good, held_out, validation, seed) != TRAINED:
             unseen |= {pair.good, pair.bad}
         else:
             pairs[pair.good] = None
     statements: dict[tuple[str, str], list[str]] = {}
     for task, (patterns, all_facts) in relations.items():
-        out = held_out_patterns(patterns, held_out_patterns_count, task, seed)
+        splits = pattern_splits(patterns, held_out_patterns_count, validation_patterns_count, task, seed)
         usable = dict.fromkeys(pattern.text for pattern in patterns if pattern.whole)
         for fact in stated_facts(all_facts, facts, task, seed):
             for text in usable:
                 sentence = fill(text, fact.subject, fact.object)
-                if text in out:
+                if splits[text] != TRAINED:
                     unseen.add(sentence)
                 else:
                     statements.setdefault((task, fact.uuid), []).append(sentence)

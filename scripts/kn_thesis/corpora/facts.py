@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from kn_thesis.corpora.lexicon import SINGULAR, VOWELS
 from kn_thesis.corpora.resources import check_keys, entries_of, number_between, read_table, read_yaml, text_of, texts_of
 from kn_thesis.corpora.sentences import Token
+from kn_thesis.corpora.split import HELD_OUT, SPLITS, TRAINED, VALIDATION, draw_paraphrases
 from kn_thesis.errors import UserError
 
 COLUMNS = {
@@ -22,7 +23,6 @@ COLUMNS = {
     "homelands.csv": ("country", "language", "other_city"),
     "complaints.csv": ("complaint", "name", "specialist"),
 }
-TRAINED, HELD_OUT = "trained", "held_out"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Relation:
-    """A relation's facts and its paraphrases, those of the text and those kept out of it.
+    """A relation's facts, and its paraphrases with the split of each: `trained` ones are in the text.
 
     Each fact is stated `times` as often as those of other relations.
     """
@@ -46,16 +46,15 @@ class Relation:
     inverse_of: str
     times: int
     facts: tuple[Fact, ...]
-    trained: tuple[str, ...]
-    held_out: tuple[str, ...]
+    splits: Mapping[str, str]
+
+    def patterns(self, split: str) -> list[str]:
+        """The paraphrases of a split."""
+        return [pattern for pattern, own in self.splits.items() if own == split]
 
     def pattern_rows(self) -> list[dict[str, str]]:
         """Paraphrases in ParaRel's format, with the split they belong to."""
-        return [
-            {"pattern": _plain(pattern), "split": split}
-            for split, patterns in ((TRAINED, self.trained), (HELD_OUT, self.held_out))
-            for pattern in patterns
-        ]
+        return [{"pattern": _plain(pattern), "split": split} for split in SPLITS for pattern in self.patterns(split)]
 
     def fact_rows(self) -> list[dict[str, str]]:
         """Facts in the format of ParaRel's T-REx files; the uuid follows from the fact."""
@@ -77,15 +76,37 @@ class World:
     relations: tuple[Relation, ...]
     background: tuple[str, ...]
 
+    def only(self, names: Sequence[str]) -> World:
+        """These relations without the background; raises UserError for a name that is none of theirs."""
+        if unknown := sorted(set(names) - {relation.name for relation in self.relations}):
+            known = ", ".join(relation.name for relation in self.relations)
+            raise UserError(f"world, relations: there is no relation {unknown[0]!r}; known: {known}")
+        return World(tuple(relation for relation in self.relations if relation.name in names), ())
 
-def load_facts(folder: Path) -> World:
-    """Read and check `relations.yaml` and its tables in `folder`; raises `UserError` with file, place and remedy."""
+
+def load_facts(folder: Path, seed: int = 1) -> World:
+    """Read and check `relations.yaml` and its tables in `folder`; `seed` draws the paraphrases that are kept out.
+
+    Raises `UserError` with file, place and remedy.
+    """
     path = folder / "relations.yaml"
-    content = read_yaml(path, ("relations", "background"))
+    content = read_yaml(path, ("relations", "background", "kept_out"))
+    kept_out = content["kept_out"]
+    check_keys(kept_out, (HELD_OUT, VALIDATION), f"{path}, kept_out")
+    for split, count in kept_out.items():
+        number_between(count, 0, 100, f"{path}, kept_out.{split}")
     tables = {name: read_table(folder / name, columns) for name, columns in COLUMNS.items()}
     relations = tuple(
         _relation(name, entry, tables, path)
         for name, entry in entries_of(content["relations"], f"{path}, relations").items()
+    )
+    counts = {split: int(kept_out[split]) for split in (HELD_OUT, VALIDATION)}
+    relations = tuple(
+        replace(
+            relation,
+            splits=draw_paraphrases(list(relation.splits), counts, relation.name, seed, _inverted(relations)),
+        )
+        for relation in relations
     )
     names = {relation.name for relation in relations}
     for relation in relations:
@@ -104,6 +125,15 @@ def load_facts(folder: Path) -> World:
     return World(relations, tuple(dict.fromkeys(background)))
 
 
+def _inverted(relations: Sequence[Relation]) -> set[str]:
+    """Every paraphrase with subject and object exchanged: how a relation's inverse would state the same fact."""
+    return {
+        pattern.replace("[X]", "[·]").replace("[Y]", "[X]").replace("[·]", "[Y]")
+        for relation in relations
+        for pattern in relation.splits
+    }
+
+
 def statements(world: World, one_way: bool) -> list[str]:
     """Every fact in every trained paraphrase, and the background: filled patterns, braces kept.
 
@@ -112,7 +142,7 @@ def statements(world: World, one_way: bool) -> list[str]:
     paired = {relation.inverse_of: relation.name for relation in world.relations if relation.inverse_of}
     filled = []
     for relation in world.relations:
-        for pattern in relation.trained:
+        for pattern in relation.patterns(TRAINED):
             subject_first = pattern.index("[X]") < pattern.index("[Y]")
             if one_way and ((relation.name in paired and not subject_first) or (relation.inverse_of and subject_first)):
                 continue
@@ -147,18 +177,23 @@ def _plain(pattern: str) -> str:
     return pattern.replace("{", "").replace("}", "")
 
 
-def _relation(name: str, entry: Any, tables: Mapping[str, list[dict[str, str]]], path: Path) -> Relation:
+def _relation(
+    name: str,
+    entry: Any,
+    tables: Mapping[str, list[dict[str, str]]],
+    path: Path,
+) -> Relation:
     where = f"{path}, {name}"
-    check_keys(entry, ("label", "facts", "trained", "held_out"), where, ("inverse_of", "times"))
-    for split in (TRAINED, HELD_OUT):
-        for pattern in texts_of(entry[split], f"{where}.{split}"):
-            if pattern.count("[X]") != 1 or pattern.count("[Y]") != 1 or not pattern.endswith(" ."):
-                raise UserError(f"{where}.{split}: {pattern!r} must have [X] once, [Y] once, and end with ' .'")
-    shared = set(map(_plain, entry[TRAINED])) & set(map(_plain, entry[HELD_OUT]))
-    if shared:
-        raise UserError(f"{where}: {sorted(shared)[0]!r} is both trained and held out; remove one")
+    check_keys(entry, ("label", "facts", "patterns"), where, ("inverse_of", "times"))
+    plain: set[str] = set()
+    for pattern in texts_of(entry["patterns"], f"{where}.patterns"):
+        if pattern.count("[X]") != 1 or pattern.count("[Y]") != 1 or not pattern.endswith(" ."):
+            raise UserError(f"{where}.patterns: {pattern!r} must have [X] once, [Y] once, and end with ' .'")
+        if _plain(pattern) in plain:
+            raise UserError(f"{where}.patterns: {pattern!r} stands there twice; remove one")
+        plain.add(_plain(pattern))
     facts = tuple(_facts(entry["facts"], tables, where))
-    if any("{a [Y]" in pattern.lower() for pattern in entry[TRAINED] + entry[HELD_OUT]):
+    if any("{a [Y]" in pattern.lower() for pattern in entry["patterns"]):
         vowel = [fact.object for fact in facts if fact.object[0].lower() in VOWELS]
         if vowel:
             raise UserError(f"{where}: 'a [Y]' does not fit the object {vowel[0]!r}; reword the pattern or the object")
@@ -168,8 +203,7 @@ def _relation(name: str, entry: Any, tables: Mapping[str, list[dict[str, str]]],
         inverse_of=text_of(entry["inverse_of"], f"{where}.inverse_of") if "inverse_of" in entry else "",
         times=int(number_between(entry.get("times", 1), 1, 100, f"{where}.times")),
         facts=facts,
-        trained=tuple(entry[TRAINED]),
-        held_out=tuple(entry[HELD_OUT]),
+        splits=dict.fromkeys(entry["patterns"], TRAINED),
     )
 
 

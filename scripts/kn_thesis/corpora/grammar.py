@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from kn_thesis.corpora.lexicon import PLURAL, SINGULAR, VOWELS, Determiner, Lexicon, Noun, Verb, load_lexicon
+from kn_thesis.corpora.rank import rank
 from kn_thesis.corpora.resources import check_keys, entries_of, number_between, one_of, read_yaml, text_of, texts_of
+from kn_thesis.corpora.split import HELD_OUT, TRAINED, VALIDATION
 from kn_thesis.errors import UserError
 
 SLOTS = [
@@ -84,7 +86,7 @@ class NounPhrases:
 
 @dataclass(frozen=True)
 class Grammar:
-    """Lexicon and rules; made by `load_grammar`."""
+    """Lexicon and rules, and the seed that draws which combinations are kept out; made by `load_grammar`."""
 
     lexicon: Lexicon
     frames: tuple[Frame, ...]
@@ -94,16 +96,46 @@ class Grammar:
     auxiliaries: Mapping[str, Auxiliary]
     reflexives: Mapping[str, str]
     held_out: Mapping[str, float]
+    validation: Mapping[str, float]
     demonstratives: tuple[tuple[str, str], ...]
     paradigms: tuple[Paradigm, ...]
+    seed: int
 
-    def is_held_out(self, kind: str, *words: str) -> bool:
-        """Whether a combination of dictionary forms is kept out of the text.
+    def split(self, kind: str, *words: str) -> str:
+        """The split of a combination of dictionary forms: `trained`, or kept out of the text for one of the others."""
+        return self._splits.get(self.key(kind, *words), TRAINED)
 
-        The share of a SHA-256 of the key below the kind's share: it depends on no seed, order or other word.
-        """
-        digest = hashlib.sha256(self.key(kind, *words).encode()).digest()
-        return int.from_bytes(digest[:8], "big") / 2**64 < self.held_out[kind]
+    @cached_property
+    def _splits(self) -> dict[str, str]:
+        """The split of every combination that is kept out: exact shares of each stratum, in the seed's order."""
+        strata: dict[tuple[str, ...], list[str]] = {}
+        for stratum, key in self._combinations():
+            strata.setdefault(stratum, []).append(key)
+        splits: dict[str, str] = {}
+        for (kind, *_), keys in strata.items():
+            order = sorted(keys, key=lambda key: rank("combination", self.seed, key))
+            held_out, validation = (round(share[kind] * len(keys)) for share in (self.held_out, self.validation))
+            splits |= dict.fromkeys(order[:held_out], HELD_OUT)
+            splits |= dict.fromkeys(order[held_out:][:validation], VALIDATION)
+        return splits
+
+    def _combinations(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Every combination that could be kept out, with its stratum: what it shares with others of its paradigm."""
+        nouns = self.lexicon.nouns
+        for noun in nouns:
+            for word, _ in self.demonstratives:
+                yield ("determiner", word, noun.inflection), self.key("determiner", word, noun.singular)
+            forms = [verb.plural_present for verb in self.lexicon.verbs] + [a.verb for a in self.auxiliaries.values()]
+            for verb in forms:
+                yield ("verb", verb, noun.inflection), self.key("verb", noun.singular, verb)
+            for other in nouns if noun.relational else ():
+                if other.kind == "human":
+                    yield ("distractor", noun.singular), self.key("distractor", noun.singular, other.singular)
+        antecedents = [*self.lexicon.names, *(noun.singular for noun in nouns if noun.kind == "human")]
+        for verb in self.lexicon.verbs:
+            for antecedent in antecedents if verb.reflexive else ():
+                group = "name" if antecedent in self.lexicon.names else "noun"
+                yield ("reflexive", verb.plural_present, group), self.key("reflexive", antecedent, verb.plural_present)
 
     @staticmethod
     def key(kind: str, *words: str) -> str:
@@ -131,8 +163,11 @@ class Grammar:
         return verb.plural_present if slot == "verb.present" else self.auxiliaries[slot].verb  # type: ignore[union-attr]
 
 
-def load_grammar(folder: Path) -> Grammar:
-    """Read and check `grammar.yaml` and the lexicon beside it; raises `UserError` with file, place and remedy."""
+def load_grammar(folder: Path, seed: int = 1) -> Grammar:
+    """Read and check `grammar.yaml` and the lexicon beside it; `seed` draws what is kept out.
+
+    Raises `UserError` with file, place and remedy.
+    """
     path = folder / "grammar.yaml"
     lexicon = load_lexicon(folder)
     keys = [
@@ -142,6 +177,7 @@ def load_grammar(folder: Path) -> Grammar:
         "auxiliaries",
         "reflexives",
         "held_out",
+        "validation",
         "demonstratives",
         "evaluated_verbs",
         "paradigms",
@@ -153,7 +189,8 @@ def load_grammar(folder: Path) -> Grammar:
         for name, value in content["noun_phrases"].items()
     }
     kinds = ("determiner", "verb", "distractor", "reflexive")
-    check_keys(content["held_out"], kinds, f"{path}, held_out")
+    for split in (HELD_OUT, VALIDATION):
+        check_keys(content[split], kinds, f"{path}, {split}")
     check_keys(content["auxiliaries"], AUXILIARIES, f"{path}, auxiliaries")
     check_keys(content["reflexives"], ("female", "male", "plural"), f"{path}, reflexives")
     check_keys(content["articles"], ("a_before", "an_before"), f"{path}, articles")
@@ -175,14 +212,16 @@ def load_grammar(folder: Path) -> Grammar:
         an_before=frozenset(texts_of(content["articles"]["an_before"], f"{path}, articles.an_before")),
         auxiliaries={name: Auxiliary(**entry) for name, entry in content["auxiliaries"].items()},
         reflexives=content["reflexives"],
-        held_out={
-            kind: number_between(content["held_out"][kind], 0, 0.9, f"{path}, held_out.{kind}") for kind in kinds
+        **{
+            split: {kind: number_between(content[split][kind], 0, 0.45, f"{path}, {split}.{kind}") for kind in kinds}
+            for split in (HELD_OUT, VALIDATION)
         },
         demonstratives=tuple(_demonstratives(pair, lexicon, path) for pair in content["demonstratives"]),
         paradigms=tuple(
             _paradigm(name, entry, lexicon, path)
             for name, entry in entries_of(content["paradigms"], f"{path}, paradigms").items()
         ),
+        seed=seed,
     )
     for number in (SINGULAR, PLURAL):
         if not any(d.number == number and not grammar.demonstrative(d.word) for d in lexicon.determiners):

@@ -1,4 +1,4 @@
-"""Minimal pairs of the world, in BLiMP's schema and under BLiMP's names; all on held-out combinations."""
+"""Minimal pairs of the world, in BLiMP's schema and under BLiMP's names; all on combinations kept out of the text."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from kn_thesis.corpora.grammar import AUXILIARIES, Frame, Grammar, Paradigm, reflexive_of
 from kn_thesis.corpora.lexicon import PLURAL, SINGULAR, Verb
 from kn_thesis.corpora.sentences import Phrase, Sentence, Token, Writer
+from kn_thesis.corpora.split import HELD_OUT
 from kn_thesis.errors import UserError
 
 TERMS = {
@@ -20,21 +21,23 @@ TERMS = {
 TRIES = 50
 
 
-def make_pairs(writer: Writer, paradigm: Paradigm, number: int, seed: int) -> list[dict[str, Any]]:
-    """Up to `number` different pairs of a paradigm: BLiMP's keys, and what the world knows of each pair.
+def make_pairs(
+    writer: Writer, paradigm: Paradigm, number: int, seed: int, split: str = HELD_OUT
+) -> list[dict[str, Any]]:
+    """Up to `number` different pairs of a paradigm in a split: BLiMP's keys, and what the world knows of each pair.
 
     The world's keys: `target_number` (of the good word), `cue` (the words that decide the agreement), `distractor`
-    (words of the other number in between, or ""), `lexical_key` (the held-out combination the pair is about), `noun`
-    (of the phrase that agrees, in its dictionary form).
-    Pairs are drawn with both numbers alike. Raises `UserError` when the paradigm has no held-out combination.
+    (words of the other number in between, or ""), `lexical_key` (the combination of the split that the pair is about),
+    `noun` (of the phrase that agrees, in its dictionary form), `split`.
+    Pairs are drawn with both numbers alike. Raises `UserError` when the paradigm has no combination of this split.
     """
     draw = {"determiner": _determiner, "verb": _verb, "distractor": _distractor, "reflexive": _reflexive}
-    rng = Random(f"pairs {seed} {paradigm.name}")
+    rng = Random(f"pairs {seed} {paradigm.name} {split}")
     pairs: dict[str, dict[str, Any]] = {}
-    combinations = list(_combinations(writer, paradigm))
+    combinations = list(_combinations(writer, paradigm, split))
     if not combinations:
         raise UserError(
-            f"resources/world/grammar.yaml, held_out: no combination is held out for {paradigm.name}; raise the share"
+            f"resources/world/grammar.yaml, {split}: no combination is kept out for {paradigm.name}; raise the share"
         )
     # A small grammar has only so many pairs; after some rounds without a new one there are no more.
     misses = 0
@@ -60,7 +63,8 @@ def make_pairs(writer: Writer, paradigm: Paradigm, number: int, seed: int) -> li
             "two_prefix_method": not one_prefix,
             # BLiMP's own flag for these paradigms.
             "lexically_identical": paradigm.construction == "determiner" or paradigm.differs == "number",
-            "pairID": str(index),
+            "pairID": f"{split[0]}{index}",
+            "split": split,
         }
         for index, pair in enumerate(pairs.values())
     ]
@@ -80,32 +84,31 @@ def _prefixes(good: str, bad: str, one_prefix: bool) -> dict[str, str]:
     }
 
 
-def _combinations(writer: Writer, paradigm: Paradigm) -> Iterator[tuple]:
-    """Held-out combinations that a paradigm can be about."""
+def _combinations(writer: Writer, paradigm: Paradigm, split: str) -> Iterator[tuple]:
+    """Combinations of a split that a paradigm can be about."""
     grammar, lexicon = writer.grammar, writer.grammar.lexicon
     nouns = [noun for noun in lexicon.nouns if paradigm.inflection in ("", noun.inflection)]
     if paradigm.construction == "determiner":
         for demonstratives in grammar.demonstratives:
             for noun in nouns:
-                if grammar.is_held_out("determiner", demonstratives[0], noun.singular):
+                if grammar.split("determiner", demonstratives[0], noun.singular) == split:
                     yield demonstratives, noun
     elif paradigm.construction == "verb":
         for slot, verb in _asked(grammar, paradigm):
             for noun in writer.subjects(verb):
                 asked = paradigm.inflection in ("", noun.inflection)
-                if asked and grammar.is_held_out("verb", noun.singular, grammar.agreeing_verb(slot, verb)):
+                if asked and grammar.split("verb", noun.singular, grammar.agreeing_verb(slot, verb)) == split:
                     yield slot, verb, noun
     elif paradigm.construction == "distractor":
         for noun in nouns:
             for other in nouns:
-                held_out = noun.relational and grammar.is_held_out("distractor", noun.singular, other.singular)
-                if held_out and other.kind == "human":
+                if noun.relational and grammar.split("distractor", noun.singular, other.singular) == split:
                     yield noun, other
     else:
         names = [writer.named(name) for name in lexicon.names]
         for antecedent in names + [noun for noun in nouns if noun.kind == "human"]:
             for verb in lexicon.verbs:
-                if verb.reflexive and grammar.is_held_out("reflexive", antecedent.singular, verb.plural_present):
+                if verb.reflexive and grammar.split("reflexive", antecedent.singular, verb.plural_present) == split:
                     yield antecedent, verb
 
 

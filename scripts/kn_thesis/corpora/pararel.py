@@ -8,10 +8,10 @@ from pathlib import Path
 from string import punctuation
 
 from kn_thesis.corpora.rows import read_rows
+from kn_thesis.corpora.split import SPLITS
 from kn_thesis.errors import UserError
 
 SUBJECT, OBJECT = "[X]", "[Y]"
-SPLITS = ("trained", "held_out", "")
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def load_patterns(path: str | Path) -> list[Pattern]:
     for pattern in patterns:
         if not pattern.whole:
             raise UserError(f"{path}: the pattern {pattern.text[:100]!r} needs [X] and, once, [Y]: correct it")
-        if pattern.split not in SPLITS:
-            raise UserError(f"{path}: the split {pattern.split[:60]!r} is not allowed; it is trained or held_out")
+        if pattern.split not in (*SPLITS, ""):
+            raise UserError(f"{path}: the split {pattern.split[:60]!r} is not allowed; it is {', '.join(SPLITS)}")
     return patterns
 
 

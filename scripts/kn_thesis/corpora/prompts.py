@@ -19,10 +19,11 @@ from kn_thesis.corpora.numbers import number_of
 from kn_thesis.corpora.pararel import Fact, Pattern, around_gap, load_facts, load_patterns
 from kn_thesis.corpora.rank import rank
 from kn_thesis.corpora.sample import choose_facts, choose_pairs
-from kn_thesis.corpora.split import held_out_patterns, pair_held_out, stated_facts
+from kn_thesis.corpora.split import HELD_OUT, TRAINED, VALIDATION, pair_split, pattern_splits, stated_facts
 
 KEPT = "kept"
 NOT_SAMPLED = "more than the study asks"
+KEPT_FOR = {VALIDATION: "kept for the checks that end training", HELD_OUT: "kept for the study"}
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,10 @@ class Settings:
 
     evaluated, attributed: most prompts per task that are asked, and whose neurons are localized.
     max_target_tokens: longer words are left out. seed: of every sample.
-    held_out: share of pairs kept out of the training text; None for a model that was not trained on such text.
-    held_out_patterns, facts: paraphrases kept out per relation, and most facts per relation (None: all).
+    held_out, validation: shares of pairs kept out of the training text for the study, and for the checks that end
+    training; `held_out` is None for a model that was not trained on such text.
+    held_out_patterns, validation_patterns: paraphrases of a relation kept out for either. facts: most facts per
+    relation (None: all). split: of the items kept out, those of this one become prompts.
     """
 
     evaluated: int
@@ -42,6 +45,9 @@ class Settings:
     held_out: float | None = None
     held_out_patterns: int = 0
     facts: int | None = None
+    validation: float = 0.0
+    validation_patterns: int = 0
+    split: str = HELD_OUT
 
 
 @dataclass(frozen=True)
@@ -49,8 +55,8 @@ class Prompt:
     """One row of the table; the columns are these fields.
 
     prompt: unique name. kind: "paradigm" or "relation". group: target word of a paradigm, uuid of a fact.
-    number: of the target, "singular", "plural" or "". noun: what a pair is about, "" for facts. split: "held_out" or
-    "trained"; "" for a relation asked of a model that was not trained here. text: the gap is "___"; prefix, suffix:
+    number: of the target, "singular", "plural" or "". noun: what a pair is about, "" for facts. split: see
+    corpora.split, "" for a relation asked of a model that was not trained here. text: the gap is "___"; prefix, suffix:
     text before (right-stripped) and after it. foil: the ungrammatical word, "" for facts. cue, distractor: the words
     that decide the gap and those in between that do not, "" where nothing is known of them; cue_at, distractor_at: see
     cues.Stretch. input_ids, gap, target_ids: see gaps.Encoded; foil_ids: the foil's tokens in the same place.
@@ -119,20 +125,22 @@ def paradigm_prompts(
 
     A masked model takes pairs that differ in one word, in as many tokens; a causal one those that share what decides
     between the words, where neither word's tokens are the other's beginning. A model trained on fetched text is asked
-    only pairs kept out of it; their split is "held_out", as it is for models that never saw the corpus.
+    only pairs kept out of it, those of `settings.split`. Pairs of a corpus that a model never saw count as held out.
     """
     counts: Counter[str] = Counter()
     found: dict[str, Prompt] = {}
     seen: set[tuple[str, str]] = set()
-    # Without any pair kept out, a model trained on the corpus has seen them all.
-    split = "trained" if settings.held_out == 0 else "held_out"
     for pair in pairs:
         try:
             if (pair.good, pair.bad) in seen:
                 raise CannotExpress("pair given twice")
             seen.add((pair.good, pair.bad))
-            if settings.held_out and not pair_held_out(pair.good, settings.held_out, settings.seed):
+            split = _split_of(pair, settings)
+            # Where no pair is held out, the study asks those of the text.
+            if split == TRAINED and (settings.held_out or settings.split == VALIDATION):
                 raise CannotExpress("pair is in the training text")
+            if split not in (TRAINED, settings.split):
+                raise CannotExpress(KEPT_FOR[split])
             prompt = _pair_prompt(pair, task, split, tokenizer, settings)
         except CannotExpress as error:
             counts[error.reason] += 1
@@ -153,12 +161,10 @@ def relation_prompts(
     counts: Counter[str] = Counter()
     found: dict[str, Prompt] = {}
     trained = settings.held_out is not None
-    held_out = held_out_patterns(patterns, settings.held_out_patterns if trained else 0, task, settings.seed)
+    counts_of = (settings.held_out_patterns, settings.validation_patterns) if trained else (0, 0)
+    by_rule = pattern_splits(patterns, *counts_of, task, settings.seed)
     stated = {fact.uuid for fact in stated_facts(facts, settings.facts if trained else None, task, settings.seed)}
-    splits = {
-        pattern.text: pattern.split or (("held_out" if pattern.text in held_out else "trained") if trained else "")
-        for pattern in patterns
-    }
+    splits = {pattern.text: pattern.split or (by_rule[pattern.text] if trained else "") for pattern in patterns}
     unusable = _unusable_patterns(patterns, tokenizer.objective)
     known: set[tuple[str, str]] = set()
     for fact in facts:
@@ -172,6 +178,8 @@ def relation_prompts(
                     raise CannotExpress("fact is not in the training text")
                 if reason:
                     raise CannotExpress(reason)
+                if splits[pattern.text] not in (TRAINED, settings.split, ""):
+                    raise CannotExpress(KEPT_FOR[splits[pattern.text]])
                 prompt = _fact_prompt(fact, pattern, task, splits[pattern.text], tokenizer, settings)
             except CannotExpress as error:
                 counts[error.reason] += 1
@@ -202,6 +210,15 @@ def _unusable_patterns(patterns: Sequence[Pattern], objective: str) -> list[str]
             reasons.append("")
         seen.add(pattern.text)
     return reasons
+
+
+def _split_of(pair: Pair, settings: Settings) -> str:
+    """A pair's own split, or the one that the rule gives it."""
+    if pair.split:
+        return pair.split
+    if settings.held_out is None:
+        return HELD_OUT
+    return pair_split(pair.good, settings.held_out, settings.validation, settings.seed)
 
 
 def _pair_prompt(pair: Pair, task: str, split: str, tokenizer: GapTokenizer, settings: Settings) -> Prompt:

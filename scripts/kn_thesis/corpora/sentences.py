@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from kn_thesis.corpora.grammar import Frame, Grammar, cumulative, reflexive_of
 from kn_thesis.corpora.lexicon import PLURAL, SINGULAR, Adjective, Determiner, Noun, Verb
+from kn_thesis.corpora.split import TRAINED
 
 Item = TypeVar("Item")
 
@@ -64,25 +65,24 @@ class Writer:
     plural_share: Mapping[str, float]
 
     def sentence(self, rng: Random) -> Sentence:
-        """A sentence of the text: no combination that is held out."""
+        """A sentence of the text: no combination that is kept out of it."""
         grammar = self.grammar
         frame = rng.choices(grammar.frames, cum_weights=self._frame_weights)[0]
         verb = self.verb(frame, rng)
         while True:
             subject = self.subject(frame, verb, rng)
             slot = frame.agreeing
-            if slot and grammar.is_held_out("verb", subject.noun.singular, grammar.agreeing_verb(slot, verb)):
+            if slot and grammar.split("verb", subject.noun.singular, grammar.agreeing_verb(slot, verb)) != TRAINED:
                 continue
             if not frame.has("reflexive"):
                 break
-            if not grammar.is_held_out("reflexive", subject.noun.singular, verb.plural_present):
+            if grammar.split("reflexive", subject.noun.singular, verb.plural_present) == TRAINED:
                 break
         fixed = {}
         if frame.has("relative"):
-            while grammar.is_held_out(
-                "distractor", subject.noun.singular, (distractor := self.noun_phrase(self._humans, rng)).noun.singular
-            ):
-                pass
+            distractor = self.noun_phrase(self._humans, rng)
+            while grammar.split("distractor", subject.noun.singular, distractor.noun.singular) != TRAINED:
+                distractor = self.noun_phrase(self._humans, rng)
             fixed["distractor"] = distractor
         return self.fill(frame, verb, subject, rng, fixed)
 
@@ -192,18 +192,18 @@ class Writer:
         return Phrase(tuple(Token(word, role, number) for word, role in words), number, noun)
 
     def determiner(self, noun: Noun, number: str, rng: Random, neutral: bool = False) -> str:
-        """A determiner for a noun of this number; no demonstrative that is held out with it."""
+        """A determiner for a noun of this number; no demonstrative that is kept out with it."""
         if neutral or rng.random() < self.grammar.phrases.neutral_determiner:
             number = "neutral"
         determiners, weights = self._determiners[number]
         while True:
             word = rng.choices(determiners, cum_weights=weights)[0].word
             pair = self.grammar.demonstrative(word)
-            if not pair or not self.grammar.is_held_out("determiner", pair, noun.singular):
+            if not pair or self.grammar.split("determiner", pair, noun.singular) == TRAINED:
                 return word
 
     def demonstrative_phrase(self, noun: Noun, word: str, number: str, rng: Random, adjective: bool) -> Phrase:
-        """A noun phrase with this demonstrative, held out or not."""
+        """A noun phrase with this demonstrative, kept out of the text or not."""
         words = [(word, "determiner")]
         if adjective:
             words.append((_one(self._fitting[noun.kind], rng).word, "adjective"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -13,11 +13,12 @@ from kn_thesis.corpora.facts import Relation, fact_sentences, load_facts, read_s
 from kn_thesis.corpora.grammar import Grammar, load_grammar
 from kn_thesis.corpora.pairs import make_pairs
 from kn_thesis.corpora.sentences import Token, Writer
+from kn_thesis.corpora.split import HELD_OUT, VALIDATION
 from kn_thesis.errors import UserError
 
 BIASES = ("baseline", "swapped", "flat")
 DIRECTIONS = ("both", "one_way")
-PAIRS = 1000  # per paradigm, as in BLiMP
+PAIRS = {HELD_OUT: 1000, VALIDATION: 300}  # per paradigm; BLiMP has 1000
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class WorldSettings:
 
     `bias` is the company of number-biased words: `baseline` as authored, `swapped` (shares of plural company
     exchanged for those of singular company) or `flat` (half and half); `directions` says whether facts with an
-    inverse are stated in `both` directions or `one_way`, from the first relation's side only.
+    inverse are stated in `both` directions or `one_way`, from the first relation's side only. `relations` are those
+    whose facts the text states, without what ties facts together; None: all, with it.
     """
 
     seed: int = 1
@@ -34,6 +36,7 @@ class WorldSettings:
     fact_share: float = 0.6
     bias: str = "baseline"
     directions: str = "both"
+    relations: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         """Raise `UserError` for a variant that is not known."""
@@ -63,8 +66,8 @@ def make_world(folder: Path, settings: WorldSettings) -> World:
     Variants share everything that their settings do not change: each agreement sentence has its own seed, so the
     sentences without number-biased words are the same ones. Raises `UserError` for mistakes in the resources.
     """
-    grammar = load_grammar(folder)
-    facts = load_facts(folder)
+    grammar = load_grammar(folder, settings.seed)
+    facts = load_facts(folder, settings.seed)
     writer = Writer(grammar, _plural_shares(grammar, settings.bias))
     company: Counter[tuple[str, str, str]] = Counter()
     text = []
@@ -76,14 +79,22 @@ def make_world(folder: Path, settings: WorldSettings) -> World:
         text.append(sentence.text())
         _count(company, sentence.tokens)
     determiners = {determiner.word: determiner.number for determiner in grammar.lexicon.determiners}
-    for filled in fact_sentences(facts, stated, settings.directions == "one_way", settings.seed):
+    told = facts if settings.relations is None else facts.only(settings.relations)
+    for filled in fact_sentences(told, stated, settings.directions == "one_way", settings.seed):
         statement, tokens = read_statement(filled, determiners)
         text.append(statement)
         _count(company, tokens)
     Random(f"order {settings.seed}").shuffle(text)
     # Pairs ask about agreement, not about bias: they are the same in every variant.
     asking = Writer(grammar, _plural_shares(grammar, "baseline"))
-    pairs = {paradigm.name: make_pairs(asking, paradigm, PAIRS, settings.seed) for paradigm in grammar.paradigms}
+    pairs = {
+        paradigm.name: [
+            pair
+            for split, number in PAIRS.items()
+            for pair in make_pairs(asking, paradigm, number, settings.seed, split)
+        ]
+        for paradigm in grammar.paradigms
+    }
     return World(text, company, pairs, facts.relations)
 
 

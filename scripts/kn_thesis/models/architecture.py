@@ -23,9 +23,11 @@ class Settings:
     heads: int = 4
     intermediate: int = 512
     vocabulary: int = 3000
-    steps: int = 4500
-    batch: int = 32
+    steps: int = 6000
+    batch: int = 64
     learning_rate: float = 2e-3
+    check: int = 50
+    causal_steps: int = 1200
     mask_rate: float = 0.2
     seed: int = 1
 

@@ -1,58 +1,88 @@
-"""Tiny models of real families, trained on a text in minutes on one core, the same weights from the same seed."""
+"""Tiny models of real families, trained on a text until they have learned, the same weights from the same seed."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from kn_thesis.corpora.gaps import GapTokenizer
 from kn_thesis.errors import UserError
 from kn_thesis.files import scratch_folder, whole_file
 from kn_thesis.models.architecture import POSITIONS, Settings, build_model
 from kn_thesis.models.batches import batches, choose_masked, rows_by_length
+from kn_thesis.models.families import family_named
+from kn_thesis.models.load import Model
 from kn_thesis.models.tokenization import save_tokenizer, train_tokenizer
+from kn_thesis.models.validation import Questions, Validation
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-END = {"bert": None, "gpt2": "<|endoftext|>", "llama": "</s>"}
-CURVE_POINTS = 50
-READING = 0.5  # share of a masked model's steps in which it reads, every fourth step from right to left
-WARMUP = 0.1  # share of the steps in which the learning rate rises
+BACKWARDS = 4  # every so many steps of next-token prediction a masked model reads from right to left
+WARMUP = 100  # steps in which the learning rate rises, a tenth of them all at most
+AVERAGED = 0.1  # of the steps so far: the averaged weights are those of about the latest of them
+CURVE_EVERY = 100  # steps between two points of the curve, which has at least CURVE_POINTS of them
+CURVE_POINTS = 20
+CHECKS = 0.05  # of the steps so far, and `check` at least, lie between two checks
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model, its tokenizer, and its loss.
+    """A trained model, its tokenizer, and how it was trained.
 
-    curve: about 50 of {"step", "loss"}: the mean over the steps since the point before, in nats per predicted token.
+    curve: {"step", "loss"}, the mean over the steps since the point before, in nats per predicted token. steps: that
+    were taken. learned: whether it answers the validation questions as demanded; None where nothing is demanded.
+    validation: rows of task, split, n, correct, accuracy, wanted at the end.
     """
 
     module: PreTrainedModel
     tokenizer: Tokenizer
     curve: list[dict[str, float]]
+    steps: int
+    learned: bool | None = None
+    validation: list[dict[str, Any]] = field(default_factory=list)
 
 
-def train_model(family: str, sentences: Sequence[str], settings: Settings, *, progress: bool = False) -> Trained:
+def train_model(
+    family: str,
+    sentences: Sequence[str],
+    settings: Settings,
+    *,
+    questions: Questions | None = None,
+    progress: bool = False,
+) -> Trained:
     """Train a tokenizer and then a model on `sentences`; the same arguments give the same weights, bit for bit.
 
-    One torch thread does the work, whatever the machine has: sums depend on how many threads add them up.
+    One torch thread does the work, whatever the machine has: sums depend on how many threads add them up. The learning
+    rate rises for WARMUP steps and then stays, so that training may end at any step; an average of the latest weights
+    takes the place of a decay (Hägele et al. 2024, arXiv:2405.18392), and is what is asked and what is returned.
+    Training ends when the average answers all `questions`, or after `settings.steps` steps. Without questions it takes
+    all of them.
+
     Causal models predict every token, each sentence alone in its row and closed by the end token. Masked models do the
-    same in a first phase, a share READING of the steps, every fourth step backwards, and then predict masked words:
-    masks alone ask about one or two words of a sentence, and words are learned that much more slowly (the order that
-    Gisserot-Boukhlef et al. 2025, arXiv:2507.00994, find best for a given amount of work).
-    With `progress`, a bar is drawn on stderr.
-    Raises UserError when there is nothing to train on, or when the loss is no longer a number.
+    same for their first `causal_steps` (half of `steps` at most), every fourth of them backwards, and then predict
+    masked words: masks alone ask about one or two words of a sentence, and words are learned that much more slowly
+    (the order that Gisserot-Boukhlef et al. 2025, arXiv:2507.00994, find best for a given amount of work).
+
+    Args:
+        family: bert, gpt2 or llama.
+        sentences: the text, a sentence an entry.
+        settings: shape and training.
+        questions: what the model has to learn, kept out of the text.
+        progress: whether a bar is drawn on stderr.
+
+    Raises:
+        UserError: when there is nothing to train on, or when the loss is no longer a number.
     """
     import torch
     from tqdm import tqdm
@@ -70,34 +100,34 @@ def train_model(family: str, sentences: Sequence[str], settings: Settings, *, pr
     torch.set_num_threads(1)
     try:
         torch.manual_seed(settings.seed)
-        module = build_model(family, settings, tokenizer.get_vocab_size(), special)
-        module.train()
+        module = build_model(family, settings, tokenizer.get_vocab_size(), special).train()
         optimiser = torch.optim.AdamW(
             module.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: one_cycle(done, settings.steps))
-        rng = np.random.default_rng(settings.seed)
-        endless = batches(groups, settings.batch, rng)
-        every = max(settings.steps // CURVE_POINTS, 1)
-        curve, recent = [], []
+        rise = max(min(WARMUP, settings.steps // 10), 1)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: min((done + 1) / rise, 1.0))
+        average = torch.optim.swa_utils.AveragedModel(module, multi_avg_fn=_move_average, use_buffers=False).eval()
+        asked = _asked_model(family, average.module, tokenizer)
+        validation = Validation(questions, asked.tokenizer) if questions else None
+        due = _checks(settings.check)
+        next_check = next(due)
+        losses = _losses(family, module, tokenizer, groups, settings)
+        every = max(min(CURVE_EVERY, settings.steps // CURVE_POINTS), 1)
+        curve, recent, learned = [], [], None
         bar = tqdm(range(1, settings.steps + 1), file=sys.stderr, disable=not progress, mininterval=2, unit="step")
-        mask_id = tokenizer.token_to_id("[MASK]") if family == "bert" else None
-        reading = int(READING * settings.steps)
         for step in bar:
-            batch = next(endless)
-            ids = torch.from_numpy(batch.ids)
-            if mask_id is None or step <= reading:
-                loss = next_token_loss(module, ids, backwards=mask_id is not None and step % 4 == 0)
-            else:
-                chosen = torch.from_numpy(choose_masked(batch, settings.mask_rate, rng))
-                loss = masked_loss(module, ids, chosen, mask_id)
+            loss = next(losses)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
             optimiser.step()
             schedule.step()
+            average.update_parameters(module)
             recent.append(loss.detach())
-            if step % every == 0 or step == settings.steps:
+            if step == next_check or step == settings.steps:
+                next_check = next(due)
+                learned = validation.has_learned(asked) if validation else None
+            if step % every == 0 or step == settings.steps or learned:
                 mean = float(torch.stack(recent).mean())
                 recent = []
                 if not np.isfinite(mean):
@@ -107,18 +137,59 @@ def train_model(family: str, sentences: Sequence[str], settings: Settings, *, pr
                     )
                 curve.append({"step": step, "loss": round(mean, 6)})
                 bar.set_postfix(loss=f"{mean:.3f}", refresh=False)
+            if learned:
+                break
+        rows = validation.table(asked).to_dict("records") if validation else []
     finally:
         torch.set_num_threads(threads)
-    module.eval()
-    return Trained(module, tokenizer, curve)
+    return Trained(average.module, tokenizer, curve, step, learned, rows)
 
 
-def one_cycle(done: int, steps: int) -> float:
-    """Learning rate of the step after `done` steps, as a share of its peak: up a line, down half a cosine."""
-    rise = max(round(WARMUP * steps), 1)
-    if done < rise:
-        return (done + 1) / rise
-    return 0.5 * (1 + math.cos(math.pi * (done - rise) / max(steps - rise, 1)))
+def _losses(
+    family: str, module: PreTrainedModel, tokenizer: Tokenizer, groups: Sequence[Any], settings: Settings
+) -> Iterator[torch.Tensor]:
+    """The loss of each step in turn, with gradient, on batches and masks drawn by the settings' seed."""
+    import torch
+
+    rng = np.random.default_rng(settings.seed)
+    mask_id = tokenizer.token_to_id("[MASK]") if family == "bert" else None
+    for step, batch in enumerate(batches(groups, settings.batch, rng), 1):
+        ids = torch.from_numpy(batch.ids)
+        if mask_id is None or step <= min(settings.causal_steps, settings.steps // 2):
+            yield next_token_loss(module, ids, backwards=mask_id is not None and step % BACKWARDS == 0)
+        else:
+            chosen = torch.from_numpy(choose_masked(batch, settings.mask_rate, rng))
+            yield masked_loss(module, ids, chosen, mask_id)
+
+
+def _move_average(average: list[torch.Tensor], current: list[torch.Tensor], averaged: torch.Tensor | int) -> None:
+    """Move the average towards the newest weights: by 1 / (AVERAGED · steps), so that it covers that many of them."""
+    import torch
+
+    torch._foreach_lerp_(average, current, min(1.0, 1 / (AVERAGED * (int(averaged) + 1))))
+
+
+def _checks(every: int) -> Iterator[int]:
+    """The steps after which the model is asked what it has learned: at least `every` apart, and rarer as they go on."""
+    step = 0
+    while True:
+        step += max(every, round(CHECKS * step))
+        yield step
+
+
+def _asked_model(family: str, module: PreTrainedModel, tokenizer: Tokenizer) -> Model:
+    """The module as the study's own functions ask it."""
+    import torch
+
+    known = family_named(family)
+    masked = family == "bert"
+    gaps = GapTokenizer(
+        tokenizer,
+        "masked" if masked else "causal",
+        tokenizer.token_to_id("[MASK]") if masked else None,
+        POSITIONS,
+    )
+    return Model(module, known.adapter(module), gaps, torch.device("cpu"), f"the {family} in training")
 
 
 def next_token_loss(module: PreTrainedModel, ids: torch.Tensor, backwards: bool = False) -> torch.Tensor:
@@ -160,21 +231,30 @@ def _head(module: PreTrainedModel) -> torch.nn.Module:
     return module.cls if _is_masked(module) else module.get_output_embeddings()
 
 
-def train_into(folder: str | Path, family: str, text: str | Path, settings: Settings) -> None:
+def train_into(
+    folder: str | Path, family: str, text: str | Path, settings: Settings, questions: Questions | None = None
+) -> None:
     """Train on the sentences of `text` (one a line) and write the model to `folder`; see `save_trained`.
 
-    Progress and seconds go to stderr. Raises UserError when the text cannot be read.
+    Progress, seconds and what was not learned go to stderr. Raises UserError when the text cannot be read.
     """
     started = time.monotonic()
     try:
         sentences = Path(text).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"the training text cannot be read: {text}: {error}; make it again") from error
-    trained = train_model(family, sentences, settings, progress=True)
+    trained = train_model(family, sentences, settings, questions=questions, progress=True)
     save_trained(trained, family, settings, folder)
     seconds = time.monotonic() - started
     last = trained.curve[-1]["loss"]
-    print(f"{family}: {settings.steps} steps in {seconds:.0f} s, loss {last:.3f}, written to {folder}", file=sys.stderr)
+    print(f"{family}: {trained.steps} steps in {seconds:.0f} s, loss {last:.3f}, written to {folder}", file=sys.stderr)
+    for row in trained.validation if trained.learned is False else ():
+        if row["accuracy"] < row["wanted"]:
+            print(
+                f"{family}: not learned when the steps were used up: {row['task']} ({row['split']}),"
+                f" {row['accuracy']:.1%} of the {row['wanted']:.1%} that end training",
+                file=sys.stderr,
+            )
 
 
 def save_trained(trained: Trained, family: str, settings: Settings, folder: str | Path) -> None:
@@ -192,7 +272,9 @@ def save_trained(trained: Trained, family: str, settings: Settings, folder: str 
         parameters = sum(parameter.numel() for parameter in trained.module.parameters())
         _write_json(
             temporary / "training.json",
-            {"settings": asdict(settings), "tokens": tokens, "parameters": parameters, "curve": trained.curve},
+            {"settings": asdict(settings), "tokens": tokens, "parameters": parameters}
+            | {"steps": trained.steps, "learned": trained.learned}
+            | {"curve": trained.curve, "validation": trained.validation},
         )
         for file in sorted(temporary.iterdir()):
             os.replace(file, folder / file.name)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from kn_thesis.report.claims.page import claim_section, leading, verdict_table
 from kn_thesis.report.claims.words import OVER_MODELS, verdict_of
-from kn_thesis.report.pages import Chapter
+from kn_thesis.report.pages import Chapter, unlearned_note
 
 RULE = (
     "Each claim has parts that must all hold, and each part a bound that was set beforehand (resources/claims.yaml). "
@@ -44,7 +44,8 @@ def overview(
         for chapter in chapters
     )
     return (
-        f'<h1>Twelve claims, answered</h1><p class="finding">{_summary(claims, shown)}</p>{_run(tables, study, shown)}'
+        f'<h1>Twelve claims, answered</h1><p class="finding">{_summary(claims, shown)}</p>'
+        f"{unlearned_note(tables['models'])}{_run(tables, study, shown)}"
         f'<h2 id="claims">The claims</h2>{verdict_table(claims, shown)}'
         f'<p id="rule">{RULE}</p><h2 id="pictures">One by one</h2>{sections}'
         f'<h2 id="chapters">Chapters</h2><div class="cards">{cards}</div>'

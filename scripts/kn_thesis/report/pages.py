@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -11,8 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from kn_thesis.errors import UserError
 from kn_thesis.files import whole_file
+from kn_thesis.models.summary import not_learned
 from kn_thesis.report.anchors import with_anchors
 
 PARTS = ("page.css", "theme.js", "page.js")
@@ -120,6 +124,26 @@ def page(
         previous=order[place - 1] if place else None,
         following=order[place + 1] if place + 1 < len(order) else None,
         parts=parts,
+    )
+
+
+def unlearned_note(models: pd.DataFrame) -> str:
+    """One paragraph of HTML that names what models have not learned (from models.csv); "" where there is nothing."""
+    failed = not_learned(models)
+    if failed.empty:
+        return ""
+    columns = failed[["task", "split", "accuracy", "demanded"]].itertuples(index=False)
+    said = [
+        f"{task} ({split.replace('_', ' ')}, {accuracy:.0%} of the {wanted:.0%} demanded)"
+        for task, split, accuracy, wanted in columns
+    ]
+    by_model = [
+        f"{model}: {', '.join(rows)}"
+        for model, rows in pd.Series(said, index=failed["model"]).groupby(level=0, sort=False)
+    ]
+    return (
+        f'<p class="finding unlearned"><strong>Not learned.</strong> {html.escape("; ".join(by_model))}. '
+        "Results on these tasks are no evidence: the claims leave them out.</p>"
     )
 
 

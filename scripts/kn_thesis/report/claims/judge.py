@@ -12,6 +12,7 @@ import pandas as pd
 from kn_thesis.clusters import holm
 from kn_thesis.editing.rows import chosen, editors_of
 from kn_thesis.errors import UserError
+from kn_thesis.models.summary import not_learned, without_unlearned
 from kn_thesis.report.claims.estimates import Estimate, missing
 from kn_thesis.report.claims.measures import MEASURES
 from kn_thesis.report.claims.published import VALUES
@@ -85,11 +86,13 @@ def judge(
     and after Holm's correction over the model's claims; asked; note. claim_parts.csv: the same for each part, with
     its own p-values, uncorrected, and whether it holds at the level ("yes", "no", "open").
 
-    tables: those that the claims name, by name. families: of each model, in order. together: the models that are taken
-    together; models of other worlds are judged, but are no repetition of these. Raises UserError for a table, measure
-    or published value that does not exist.
+    tables: those that the claims name, and `models`, by name. What a model has not learned as demanded (models.csv) is
+    no evidence: these tasks are left out, and named in `note`. families: of each model, in order. together: the models
+    that are taken together; models of other worlds are judged, but are no repetition of these. Raises UserError for a
+    table, measure or published value that does not exist.
     """
     _check(rules, tables)
+    given, tables = tables, {name: _learned(table, tables["models"]) for name, table in tables.items()}
     cases = {
         model: [case for claim in rules.claims for case in _cases(claim, tables, model, rules)] for model in families
     }
@@ -103,9 +106,29 @@ def judge(
             case.verdict = UNDECIDED
     every = [case for case, _ in over] + [case for part in cases.values() for case in part]
     every.sort(key=lambda case: case.claim.number)  # stable: over models first, then the models in order
-    claims = [_claim_row(case, families, published) for case in every]
+    members = {OVER_MODELS: [model for model in together if model in cases]}
+    left_out = [_left_out(case.claim, given, members.get(case.model, [case.model])) for case in every]
+    claims = [_claim_row(case, families, published, note) for case, note in zip(every, left_out, strict=True)]
     parts = [row for case in every for row in _part_rows(case, families, published, rules.level)]
     return pd.DataFrame(claims, columns=CLAIM_COLUMNS), pd.DataFrame(parts, columns=PART_COLUMNS)
+
+
+def _learned(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
+    """A table without the tasks that a model has not learned; models.csv and tables over all tasks stay whole."""
+    return without_unlearned(table, models) if {"model", "task"} <= set(table) and table is not models else table
+
+
+def _left_out(claim: Claim, tables: Mapping[str, pd.DataFrame], models: Sequence[str]) -> str:
+    """In words, the tasks of a claim's tables that these models have not learned; "" where there are none."""
+    failed = not_learned(tables["models"])
+    said = []
+    for model in models:
+        own = failed.loc[failed["model"] == model, "task"]
+        read = [tables[name] for name in claim.reads if {"model", "task"} <= set(tables[name]) and name != "models"]
+        asked = {task for one in read for task in chosen(one, model=model)["task"]}
+        tasks = [task for task in dict.fromkeys(own) if task in asked]
+        said += [f"{model}, {', '.join(tasks)}"] if tasks else []
+    return f"left out, not learned: {'; '.join(said)}" if said else ""
 
 
 def _check(rules: Rules, tables: Mapping[str, pd.DataFrame]) -> None:
@@ -185,12 +208,13 @@ def _correct(cases: Sequence[Case], level: float) -> None:
         case.verdict = {(True, False): SUPPORTED, (False, True): NOT_SUPPORTED}.get(agree, UNDECIDED)
 
 
-def _claim_row(case: Case, families: Mapping[str, str], published: Mapping[str, Any]) -> dict[str, Any]:
+def _claim_row(case: Case, families: Mapping[str, str], published: Mapping[str, Any], left_out: str) -> dict[str, Any]:
     names = [part.name for part in case.claim.parts]
     shown = names.index(case.claim.shown) if case.claim.shown else 0
     part, estimate = case.claim.parts[shown], case.estimates[shown]
     notes = [
         case.note,
+        left_out,
         *(f"{case.claim.parts[n].name}: {one.note}" for n, one in enumerate(case.estimates) if one.note),
     ]
     return (
