@@ -149,6 +149,7 @@ class Learned(Strict):
     agreement: Share = 0.90
     facts_trained: Share = 0.95
     facts_held_out: Share = 0.80
+    exempt: list[Text] = Field(default_factory=list, description="tasks of which nothing is demanded")
 
 
 class Model(Strict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ COLUMNS = [
 ]
 REMEDY = "train longer (`steps`), demand less (`must_learn`), or report it and go on (`on_not_learned: report`)"
 NOT_LEARNED = "no"
-Demands = Mapping[str, float]
+Demands = Mapping[str, Any]
 
 
 def summarise(
@@ -58,9 +59,10 @@ def demanded(task: str, kind: str, split: str, demands: Demands | None) -> float
     """The accuracy that `demands` asks for a task and split; nan when nothing is asked.
 
     `demands` has the keys determiner_noun (each determiner-noun paradigm), agreement (each other paradigm),
-    facts_trained and facts_held_out (each relation, over paraphrases of that split).
+    facts_trained and facts_held_out (each relation, over paraphrases of that split); and `exempt`, tasks of which
+    nothing is demanded.
     """
-    if demands is None:
+    if demands is None or task in demands.get("exempt", ()):
         return float("nan")
     if kind == "relation":
         return float(demands[f"facts_{split}"])

@@ -41,6 +41,8 @@ class Validation:
         self.demands = questions.demands
         self.prompts: dict[str, pd.DataFrame] = {}
         for task, files in questions.files.items():
+            if task in questions.demands.get("exempt", ()):
+                continue
             _, prompts, _ = make_prompts(task, tokenizer, questions.settings, **files)
             if prompts:
                 self.prompts[task] = pd.DataFrame([asdict(prompt) for prompt in prompts])
