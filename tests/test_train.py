@@ -6,18 +6,29 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from kn_thesis.corpora.prompts import Settings as PromptSettings
 from kn_thesis.errors import UserError
 from kn_thesis.models.architecture import Settings, build_model
 from kn_thesis.models.batches import Rows, batches, choose_masked, rows_by_length
 from kn_thesis.models.tokenization import train_tokenizer
-from kn_thesis.models.train import masked_loss, next_token_loss, train_model
+from kn_thesis.models.train import (
+    Questions,
+    _checks,
+    _move_average,
+    masked_loss,
+    next_token_loss,
+    train_into,
+    train_model,
+)
 
 ROOT = Path(__file__).parents[1]
 FAMILIES = ("bert", "gpt2", "llama")
@@ -208,6 +219,92 @@ def _left_to_right(module, ids):
     return module(input_ids=ids, attention_mask=above).logits
 
 
+def test_the_average_covers_the_latest_tenth_of_the_steps() -> None:
+    import torch
+
+    average = [torch.zeros(2)]
+    for step in range(2000):
+        _move_average(average, [torch.tensor([float(step), 7.0])], torch.tensor(step))
+        if step < 10:  # so few steps are no average
+            assert average[0].tolist() == [step, 7.0]
+        elif step > 100:
+            assert 0.05 * step < step - float(average[0][0]) < 0.15 * step
+            assert float(average[0][1]) == pytest.approx(7.0)
+
+
+def test_checks_grow_rarer() -> None:
+    steps = list(itertools.takewhile(lambda step: step < 10_000, _checks(50)))
+    apart = np.diff([0, *steps])
+    assert steps[:20] == list(range(50, 1050, 50)) and apart.min() == 50
+    assert all(gap <= max(50, 0.06 * step) for gap, step in zip(apart, steps, strict=True))
+
+
+def capitals(folder: Path, known: bool, demands: dict[str, object]) -> Questions:
+    """Questions about the text's capitals, right or exchanged."""
+    folder.mkdir(parents=True, exist_ok=True)
+    answers = CAPITALS if known else CAPITALS[1:] + CAPITALS[:1]
+    facts = [
+        {"sub_label": country, "obj_label": capital, "uuid": str(number)}
+        for number, (country, capital) in enumerate(zip(COUNTRIES, answers, strict=True))
+    ]
+    pattern = {"pattern": "The capital of [X] is [Y] .", "split": "trained"}
+    files = {"patterns": [pattern], "facts": facts}
+    for name, rows in files.items():
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    settings = PromptSettings(evaluated=99, attributed=9, max_target_tokens=9, seed=1, split="validation")
+    return Questions({"P36": {name: str(folder / name) for name in files}}, settings, demands)
+
+
+DEMANDS = {"determiner_noun": 0.9, "agreement": 0.9, "facts_trained": 0.8, "facts_held_out": 0.8}
+LONG = replace(TINY, steps=2000, check=25)
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_training_ends_when_the_model_has_learned(tmp_path: Path, family: str) -> None:
+    """The answers are asked of transformers' own module: at the last token, or at the mask, one token at a time."""
+    import torch
+
+    trained = train_model(family, TEXT, LONG, questions=capitals(tmp_path, True, DEMANDS))
+    assert trained.learned and 25 <= trained.steps < LONG.steps and trained.curve[-1]["step"] == trained.steps
+    (row,) = trained.validation
+    assert (row["task"], row["split"], row["n"], row["wanted"]) == ("P36", "trained", 6, pytest.approx(0.9))
+    tokenizer, right = trained.tokenizer, 0
+    for country, capital in zip(COUNTRIES, CAPITALS, strict=True):
+        whole = tokenizer.encode(f"The capital of {country} is {capital}.")
+        start = whole.char_to_token(len(f"The capital of {country} is "))
+        end = whole.char_to_token(len(f"The capital of {country} is {capital}") - 1) + 1
+        ids = torch.tensor([whole.ids])
+        masks = ids.clone()
+        if family == "bert":
+            masks[0, start:end] = tokenizer.token_to_id("[MASK]")
+        said = []
+        with torch.no_grad():
+            for place in range(start, end):
+                at = place if family == "bert" else place - 1
+                said.append(int(trained.module(masks).logits[0, at].argmax()))
+                masks[0, place] = ids[0, place]
+        right += said == whole.ids[start:end]
+    assert row["correct"] == right and row["accuracy"] == right / 6 >= 0.9
+
+
+def test_training_that_does_not_learn_uses_its_steps_and_says_so(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = replace(TINY, steps=60, check=25)
+    (tmp_path / "text.txt").write_text("\n".join(TEXT), encoding="utf-8")
+    wrong = capitals(tmp_path / "wrong", False, DEMANDS)
+    train_into(tmp_path / "model", "gpt2", tmp_path / "text.txt", settings, wrong)
+    record = json.loads((tmp_path / "model/training.json").read_text())
+    assert record["learned"] is False and record["steps"] == 60 and record["validation"][0]["accuracy"] < 0.8
+    assert re.search(
+        r"not learned when the steps were used up: P36 \(trained\), \S+% of the 90.0%", capfd.readouterr().err
+    )
+    exempt = capitals(tmp_path / "exempt", False, DEMANDS | {"exempt": ["P36"]})
+    train_into(tmp_path / "model", "gpt2", tmp_path / "text.txt", settings, exempt)
+    record = json.loads((tmp_path / "model/training.json").read_text())
+    assert record["learned"] is None and record["steps"] == 60 and record["validation"] == []
+
+
 def test_different_seeds_differ() -> None:
     import torch
 
@@ -226,8 +323,6 @@ def test_what_cannot_be_trained_is_said(family: str, text: list[str], said: str)
 
 
 def test_training_that_fails_says_so_and_writes_nothing(tmp_path: Path) -> None:
-    from kn_thesis.models.train import train_into
-
     (tmp_path / "text.txt").write_text("\n".join(TEXT), encoding="utf-8")
     with pytest.raises(UserError, match="learning_rate"):
         wild = Settings(**(vars(TINY) | {"learning_rate": 0.999, "steps": 200, "layers": 1}))

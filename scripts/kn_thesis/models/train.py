@@ -109,6 +109,7 @@ def train_model(
         average = torch.optim.swa_utils.AveragedModel(module, multi_avg_fn=_move_average, use_buffers=False).eval()
         asked = _asked_model(family, average.module, tokenizer)
         validation = Validation(questions, asked.tokenizer) if questions else None
+        validation = validation if validation and validation.prompts else None
         due = _checks(settings.check)
         next_check = next(due)
         losses = _losses(family, module, tokenizer, groups, settings)

@@ -84,7 +84,8 @@ def with_model(
 def training(model: Model, settings: Mapping[str, Any], tokens: float) -> Job:
     """settings: of the configuration's `train`; tokens: of a sentence."""
     masked, steps, batch = model.masked, settings["steps"], settings["batch"]
-    done = work.training(model.shape, masked, steps, batch, tokens, settings.get("mask_rate", 0))
+    phases = settings.get("causal_steps", 0), settings.get("mask_rate", 0)
+    done = work.training(model.shape, masked, steps, batch, tokens, *phases)
     held = 16 * model.shape.parameters + 4 * 8 * tokens * batch * model.shape.vocabulary / 4
     return with_model(model, done, done, stored.trained(model.shape), int(tokens * batch), held)
 

@@ -193,13 +193,16 @@ def covariance(shape: Shape, tokens: int, layers: Iterable[int], batch_tokens: i
     return Work(forward=passes, extra=products, calls=batches_of(tokens, batch_tokens) * (max(wanted) + 1))
 
 
-def training(shape: Shape, masked: bool, steps: int, batch: int, tokens: float, rate: float = 0.0) -> Work:
-    """Each step reads a batch of sentences, there and back.
+def training(
+    shape: Shape, masked: bool, steps: int, batch: int, tokens: float, causal_steps: int = 0, rate: float = 0.0
+) -> Work:
+    """Each step reads a batch of sentences, there and back; `steps` are the most that there may be.
 
-    rate: share of words that are masked, in half of a masked model's steps; in all others every token is predicted.
+    A masked model predicts every token in its `causal_steps` (half of all at most), and then a share `rate` of them.
     """
     read = steps * batch * tokens
-    predicted = read * ((1 + rate) / 2 if masked else 1)
+    causal = min(causal_steps / steps, 0.5)
+    predicted = read * (causal + (1 - causal) * rate if masked else 1)
     weights = 2 * (read * shape.layers * shape.layer_parameters + predicted * shape.vocabulary * shape.hidden)
     updates = 20 * steps * shape.parameters  # AdamW, and the norm of the gradients
     return Work(
