@@ -13,7 +13,7 @@ GPUS ?= $(shell nvidia-smi --list-gpus 2>/dev/null | grep -c GPU)
 # Where the study runs: here, unless ARGS has --directory=ELSEWHERE.
 DIRECTORY := $(or $(patsubst --directory=%,%,$(filter --directory=%,$(ARGS))),.)
 
-.PHONY: study plan rehearsal reproduce compare compare-usage test bench lint audit schema clean
+.PHONY: study plan rehearsal reproduce robustness compare compare-usage test bench lint audit schema clean
 .DEFAULT_GOAL := study
 
 study: $(VENV)/installed
@@ -34,6 +34,10 @@ rehearsal: $(VENV)/installed
 # The smoke study twice, with other cores and another order of jobs; every file must be the same.
 reproduce: $(VENV)/installed
 	$(BIN)/python scripts/reproduce_study.py $(ARGS)
+
+# The default study's models over seeds, instruction sets and worlds (docs/robustness.md).
+robustness: $(VENV)/installed
+	$(BIN)/python scripts/robustness.py $(ARGS)
 
 # Two runs side by side: make compare A=results-of-one-run B=results-of-another (or B=published)
 compare: $(if $(and $(A),$(B)),,compare-usage) $(VENV)/installed

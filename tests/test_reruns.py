@@ -21,7 +21,7 @@ PARTS = {
     "the plan": {"list_jobs", "draw_workflow"},
 }
 PARTS["all that follows a training"] = PARTS["the report"] | {
-    *("make_prompts", "evaluate_model", "check_model", "attribute_neurons", "select_neurons", "suppress_neurons"),
+    *("make_prompts", "evaluate_model", "attribute_neurons", "select_neurons", "suppress_neurons"),
     *("test_suppression", "trace_prompts", "collect_covariance", "edit_tasks", "sweep_layers"),
     *("edit_examples", "gather_examples"),
     *("count_corpora", "show_examples", "plot_corpora", "summarise_models", "plot_models"),

@@ -236,11 +236,19 @@ def prompt_settings(model):
 
 
 def validation_parts(model):
-    """Task and part ("pairs", "patterns", "facts") of each file whose validation items decide when training ends."""
+    """Task and part ("pairs", "patterns", "facts") of each file whose validation items decide when training ends.
+
+    They are all that the text is about, whatever the study asks: another task asked trains no model anew.
+    """
     parts = {"paradigm": ["pairs"], "relation": ["patterns", "facts"]}
+    kind_of_model, only = objective(STUDY.models[model].family), STUDY.models[model].tasks
+    fetched = STUDY.corpora.fetched
+    written = WORLD_PARADIGMS + WORLD_RELATIONS
+    about = written if STUDY.corpora.source == "world" else fetched.paradigms + fetched.relations
     if STUDY.models[model].must_learn is None:
         return []
-    return [(task, part) for task in tasks_of(model) for part in parts[TASKS[task].kind]]
+    named = [task for task in about if takes(TASKS, task, kind_of_model) and (only is None or task in only)]
+    return [(task, part) for task in named for part in parts[TASKS[task].kind]]
 
 
 def model_files(model):

@@ -137,7 +137,7 @@ def train_model(
                         f" lower `learning_rate` ({settings.learning_rate})"
                     )
                 curve.append({"step": step, "loss": round(mean, 6)})
-                bar.set_postfix(loss=f"{mean:.3f}", refresh=False)
+                bar.set_postfix(loss=f"{mean:.3f}", not_yet=validation.first if validation else "", refresh=False)
             if learned:
                 break
         rows = validation.table(asked).to_dict("records") if validation else []

@@ -47,6 +47,11 @@ class Validation:
             if prompts:
                 self.prompts[task] = pd.DataFrame([asdict(prompt) for prompt in prompts])
 
+    @property
+    def first(self) -> str:
+        """The task that is asked first: after a check, the one that failed."""
+        return next(iter(self.prompts), "")
+
     def has_learned(self, model: Model) -> bool:
         """Whether the model answers every task with room to spare; the task that fails is asked first next time."""
         for task in list(self.prompts):
