@@ -195,8 +195,7 @@ def table(name, chapter):
 def world_settings(variant):
     """What the world's text depends on: the settings that all variants share, and this variant's own."""
     world = STUDY.corpora.world.model_dump()
-    own_settings = {key: value for key, value in world.pop("variants")[variant].items() if value is not None}
-    return world | own_settings
+    return world.pop("variants")[variant] | world
 
 
 def items(corpus, task, part):

@@ -49,9 +49,6 @@ class WorldVariant(Strict):
     directions: Literal["both", "one_way"] = Field(
         "both", description="capitals stated in both directions, or from the country's side only"
     )
-    relations: list[Text] | None = Field(None, description="whose facts the text states; null: all")
-    sentences: Whole | None = Field(None, ge=1_000, le=MOST, description="of this variant's text; null: as the world's")
-    fact_share: Share | None = Field(None, description="of this variant's sentences; null: as the world's")
 
 
 class World(Strict):
@@ -59,7 +56,7 @@ class World(Strict):
 
     seed: Seed = Field(1, description="seed of the text")
     sentences: Whole = Field(60_000, ge=1_000, le=MOST, description="sentences of training text")
-    fact_share: Share = Field(0.6, description="share of the sentences that state facts")
+    fact_share: OpenShare = Field(0.6, description="share of the sentences that state facts")
     variants: dict[Name, WorldVariant] = Field(
         default_factory=lambda: {"baseline": WorldVariant()}, min_length=1, description="name: variant"
     )

@@ -76,13 +76,6 @@ class World:
     relations: tuple[Relation, ...]
     background: tuple[str, ...]
 
-    def only(self, names: Sequence[str]) -> World:
-        """These relations without the background; raises UserError for a name that is none of theirs."""
-        if unknown := sorted(set(names) - {relation.name for relation in self.relations}):
-            known = ", ".join(relation.name for relation in self.relations)
-            raise UserError(f"world, relations: there is no relation {unknown[0]!r}; known: {known}")
-        return World(tuple(relation for relation in self.relations if relation.name in names), ())
-
 
 def load_facts(folder: Path, seed: int = 1) -> World:
     """Read and check `relations.yaml` and its tables in `folder`; `seed` draws the paraphrases that are kept out.

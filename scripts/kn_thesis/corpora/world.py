@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -27,8 +27,7 @@ class WorldSettings:
 
     `bias` is the company of number-biased words: `baseline` as authored, `swapped` (shares of plural company
     exchanged for those of singular company) or `flat` (half and half); `directions` says whether facts with an
-    inverse are stated in `both` directions or `one_way`, from the first relation's side only. `relations` are those
-    whose facts the text states, without what ties facts together; None: all, with it.
+    inverse are stated in `both` directions or `one_way`, from the first relation's side only.
     """
 
     seed: int = 1
@@ -36,7 +35,6 @@ class WorldSettings:
     fact_share: float = 0.6
     bias: str = "baseline"
     directions: str = "both"
-    relations: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         """Raise `UserError` for a variant that is not known."""
@@ -79,8 +77,7 @@ def make_world(folder: Path, settings: WorldSettings) -> World:
         text.append(sentence.text())
         _count(company, sentence.tokens)
     determiners = {determiner.word: determiner.number for determiner in grammar.lexicon.determiners}
-    told = facts if settings.relations is None else facts.only(settings.relations)
-    for filled in fact_sentences(told, stated, settings.directions == "one_way", settings.seed):
+    for filled in fact_sentences(facts, stated, settings.directions == "one_way", settings.seed):
         statement, tokens = read_statement(filled, determiners)
         text.append(statement)
         _count(company, tokens)
