@@ -23,6 +23,7 @@ from kn_thesis.models.tokenization import train_tokenizer
 from kn_thesis.models.train import (
     Questions,
     _checks,
+    _falling,
     _move_average,
     masked_loss,
     next_token_loss,
@@ -230,6 +231,13 @@ def test_the_average_covers_the_latest_tenth_of_the_steps() -> None:
         elif step > 100:
             assert 0.05 * step < step - float(average[0][0]) < 0.15 * step
             assert float(average[0][1]) == pytest.approx(7.0)
+
+
+def test_the_rate_falls_once_the_decay_has_begun() -> None:
+    shares = [_falling(step, range(80, 96)) for step in range(1, 97)]
+    assert shares[:80] == [1.0] * 80
+    np.testing.assert_allclose(np.diff(shares[79:]), -1 / 17)
+    assert shares[-1] == pytest.approx(1 / 17) and _falling(1, range(1, 1)) == 1.0
 
 
 def test_checks_grow_rarer() -> None:

@@ -76,6 +76,7 @@ def build_model(family: str, settings: Settings, vocabulary: int, token_ids: dic
             num_attention_heads=settings.heads,
             intermediate_size=settings.intermediate,
             max_position_embeddings=POSITIONS,
+            tie_word_embeddings=True,  # as in the smallest models of the family; untied ones learn agreement by heart
             **shared,
         )
         return transformers.LlamaForCausalLM(config)

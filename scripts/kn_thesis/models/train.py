@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 BACKWARDS = 4  # every so many steps of next-token prediction a masked model reads from right to left
 WARMUP = 100  # steps in which the learning rate rises, a tenth of them all at most
+DECAY = 0.2  # of the steps before: over so many more the learning rate falls to nothing
 AVERAGED = 0.1  # of the steps so far: the averaged weights are those of about the latest of them
 CURVE_EVERY = 100  # steps between two points of the curve, which has at least CURVE_POINTS of them
 CURVE_POINTS = 20
@@ -64,10 +66,11 @@ def train_model(
     """Train a tokenizer and then a model on `sentences`; the same arguments give the same weights, bit for bit.
 
     One torch thread does the work, whatever the machine has: sums depend on how many threads add them up. The learning
-    rate rises for WARMUP steps and then stays, so that training may end at any step; an average of the latest weights
-    takes the place of a decay (Hägele et al. 2024, arXiv:2405.18392), and is what is asked and what is returned.
-    Training ends when the average answers all `questions`, or after `settings.steps` steps. Without questions it takes
-    all of them.
+    rate rises for WARMUP steps and then stays, so that training may end early and may go on (Hägele et al. 2024,
+    arXiv:2405.18392). An average of the latest weights is what is asked, and what is returned. When it answers all
+    `questions`, the rate falls to nothing over DECAY more of the steps so far, and training ends if it still does;
+    otherwise the rate goes up again. After `settings.steps` steps training ends in any case, the last of them with
+    the falling rate. Without questions it takes all of them.
 
     Causal models predict every token, each sentence alone in its row and closed by the end token. Masked models do the
     same for their first `causal_steps` (half of `steps` at most), every fourth of them backwards, and then predict
@@ -105,7 +108,7 @@ def train_model(
             module.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
         )
         rise = max(min(WARMUP, settings.steps // 10), 1)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: min((done + 1) / rise, 1.0))
+        decay = latest = range(round(settings.steps / (1 + DECAY)), settings.steps)
         average = torch.optim.swa_utils.AveragedModel(module, multi_avg_fn=_move_average, use_buffers=False).eval()
         asked = _asked_model(family, average.module, tokenizer)
         validation = Validation(questions, asked.tokenizer) if questions else None
@@ -117,17 +120,22 @@ def train_model(
         curve, recent, learned = [], [], None
         bar = tqdm(range(1, settings.steps + 1), file=sys.stderr, disable=not progress, mininterval=2, unit="step")
         for step in bar:
+            for group in optimiser.param_groups:
+                group["lr"] = settings.learning_rate * min(step / rise, _falling(step, decay))
             loss = next(losses)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
             optimiser.step()
-            schedule.step()
             average.update_parameters(module)
             recent.append(loss.detach())
-            if step == next_check or step == settings.steps:
-                next_check = next(due)
-                learned = validation.has_learned(asked) if validation else None
+            if validation and (step in (decay.stop, settings.steps) or (step >= next_check and step < decay.start)):
+                next_check = next(check for check in due if check > step)
+                ready = validation.has_learned(asked)
+                if step >= decay.stop:
+                    learned, decay = ready, latest
+                elif ready:
+                    decay = range(step, min(step + math.ceil(DECAY * step), settings.steps))
             if step % every == 0 or step == settings.steps or learned:
                 mean = float(torch.stack(recent).mean())
                 recent = []
@@ -161,6 +169,11 @@ def _losses(
         else:
             chosen = torch.from_numpy(choose_masked(batch, settings.mask_rate, rng))
             yield masked_loss(module, ids, chosen, mask_id)
+
+
+def _falling(step: int, decay: range) -> float:
+    """The share of the learning rate in a step (counted from 1): 1 before the decay, then down a line to nothing."""
+    return min(1.0, (decay.stop - step + 1) / (len(decay) + 1)) if len(decay) else 1.0
 
 
 def _move_average(average: list[torch.Tensor], current: list[torch.Tensor], averaged: torch.Tensor | int) -> None:
