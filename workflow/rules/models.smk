@@ -116,10 +116,12 @@ rule check_model:
 # Nothing is judged or reported of models that have not learned. No other rule waits for the check: it goes before them by
 # its priority, and an input marked `ancient` would hide from Snakemake what else has changed in the jobs behind it.
 rule summarise_models:
+    """What every model reaches on every task: the table and its figure."""
     input:
         evaluations=expand("results/models/{model}.evaluation.parquet", model=STUDY.models),
         learned=expand("results/models/{model}.learned.txt", model=STUDY.models),
     output:
+        **figure("models", "models"),
         table=table("models", "models"),
     log:
         "results/logs/summarise_models.log",
@@ -136,22 +138,3 @@ rule summarise_models:
         confidence=STUDY.selection.bootstrap.confidence,
     script:
         "../../scripts/summarise_models.py"
-
-
-rule plot_models:
-    input:
-        table="results/tables/models.csv",
-    output:
-        **figure("models", "models"),
-    log:
-        "results/logs/plot_models.log",
-    benchmark:
-        "results/benchmarks/plot_models.tsv"
-    group:
-        "report"
-    conda:
-        "../../envs/statistics.yaml"
-    params:
-        code=code("plot_models"),
-    script:
-        "../../scripts/plot_models.py"
