@@ -18,9 +18,7 @@ AFTER_SELECTION = {"select_neurons", "summarise_localization"} | REPORT
 AFTER_ATTRIBUTION = AFTER_SELECTION | {"attribute_neurons", "suppress_neurons", "test_suppression"} | AFTER_TESTS
 # One of the editors looks for knowledge neurons itself.
 AFTER_ATTRIBUTION |= {"edit_tasks", "edit_examples"} | AFTER_EDITS
-BATCHES = (
-    5  # of a model's tasks in the smoke study, each a job of its own: bert has more tasks than fit in one
-)
+BATCHES = 5  # of a model's tasks in the smoke study, each a job of its own: bert has more tasks than fit in one
 PARADIGMS = 4  # of them of paradigms
 EDITS = 3  # jobs of a model and an editor
 
