@@ -1,17 +1,15 @@
 """Rule attribute_neurons: integrated gradients over one model's MLP neurons for the prompts of some tasks."""
 
-from pathlib import Path
-
 import pandas as pd
 
 from kn_thesis.corpora.gaps import encoded_from
 from kn_thesis.errors import logged
 from kn_thesis.localization.attribution import attribute
-from kn_thesis.models.load import load_model
+from kn_thesis.models.load import load_job_model
 from kn_thesis.shards import BLOCK, shard
 
 with logged(snakemake.log[0], snakemake.input):
-    model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)
+    model = load_job_model(snakemake.input.model, **snakemake.params.loading)
     for source, result in zip(snakemake.input.prompts, snakemake.output.attributions, strict=True):
         print(source)
         prompts = pd.read_parquet(source).query("attributed")

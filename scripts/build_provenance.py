@@ -14,8 +14,7 @@ with logged(snakemake.log[0], snakemake.input):
     facts = provenance_facts(
         study,
         Path(__file__).resolve().parents[1],
-        jobs=json.loads(Path(snakemake.input.jobs).read_text(encoding="utf-8")),
-        last=snakemake.params.last,
+        timed=snakemake.params.timed,
         models=dict(zip(study["models"], snakemake.input.models, strict=True)),
         texts=snakemake.input.texts,
         resources=snakemake.input.resources,
@@ -25,7 +24,7 @@ with logged(snakemake.log[0], snakemake.input):
     with whole_file(snakemake.output.facts) as path:
         path.write_text(json.dumps(facts, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
     chapters = [Chapter(**chapter) for chapter in snakemake.params.chapters]
-    body = provenance_html(facts, snakemake.input.workflow)
+    body = provenance_html(facts)
     html = page(Path(snakemake.input.template), chapters, "provenance", study["study"], body)
     with whole_file(snakemake.output.page) as path:
         path.write_text(html, encoding="utf-8")

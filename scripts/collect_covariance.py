@@ -1,16 +1,14 @@
 """Rule collect_covariance: the second moment of one model's keys, layer by layer, over running text."""
 
-from pathlib import Path
-
 from kn_thesis.editing.covariance import collect_covariance
 from kn_thesis.editing.texts import dataset_texts, text_lines
 from kn_thesis.errors import logged
-from kn_thesis.models.load import load_model
+from kn_thesis.models.load import load_job_model
 
 with logged(snakemake.log[0], snakemake.input):
     settings, text = snakemake.params.settings, snakemake.input.get("text")
     source, layers = settings["source"], settings["layers"]
-    model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)
+    model = load_job_model(snakemake.input.model, **snakemake.params.loading)
     covariance = collect_covariance(
         model,
         dataset_texts(source) if source else text_lines(text),

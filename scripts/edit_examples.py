@@ -1,18 +1,16 @@
 """Rule edit_examples: the study's example edits in one model, by each of its editors."""
 
-from pathlib import Path
-
 from kn_thesis.editing.configured import configured_editor
 from kn_thesis.editing.example_edits import edit_examples
 from kn_thesis.editing.examples import read_examples
 from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
-from kn_thesis.models.load import load_model
+from kn_thesis.models.load import load_job_model
 
 with logged(snakemake.log[0], snakemake.input):
     settings = snakemake.params.settings
     examples = read_examples(snakemake.input.examples)
-    model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)
+    model = load_job_model(snakemake.input.model, **snakemake.params.loading)
     limits = settings["seed"], settings["batch_tokens"]
     editors = {
         name: configured_editor(model, chosen, snakemake.params.covariances[name], *limits)

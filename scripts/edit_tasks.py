@@ -1,18 +1,16 @@
 """Rule edit_tasks: one editor's edits of some tasks in one model, and its answers before and after each."""
 
-from pathlib import Path
-
 from kn_thesis.editing.asked import read_asked
 from kn_thesis.editing.configured import configured_editor
 from kn_thesis.editing.synonyms import load_synonyms
 from kn_thesis.editing.task import Continued, edit_task
 from kn_thesis.errors import logged
 from kn_thesis.frames import write_tables
-from kn_thesis.models.load import load_model
+from kn_thesis.models.load import load_job_model
 from kn_thesis.shards import apart
 
 with logged(snakemake.log[0], snakemake.input):
-    model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)
+    model = load_job_model(snakemake.input.model, **snakemake.params.loading)
     chosen, settings = snakemake.params.editor, snakemake.params.settings
     limits = settings["seed"], settings["batch_tokens"]
     find = configured_editor(model, chosen, snakemake.input.get("covariance"), *limits)

@@ -1,17 +1,15 @@
 """Rule evaluate_model: every prompt of every task, answered by one model."""
 
-from pathlib import Path
-
 import pandas as pd
 
 from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
 from kn_thesis.models.evaluate import evaluate_prompts
-from kn_thesis.models.load import load_model
+from kn_thesis.models.load import load_job_model
 from kn_thesis.models.summary import check_learned
 
 with logged(snakemake.log[0], snakemake.input):
-    model = load_model(Path(snakemake.input.model[0]).parent, attention="sdpa", **snakemake.params.loading)
+    model = load_job_model(snakemake.input.model, attention="sdpa", **snakemake.params.loading)
     tables = [pd.read_parquet(path) for path in snakemake.input.prompts]
     prompts = pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
     evaluation = evaluate_prompts(model, prompts, snakemake.params.batch_tokens)

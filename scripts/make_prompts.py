@@ -10,11 +10,10 @@ from kn_thesis.errors import logged
 with logged(snakemake.log[0], snakemake.input):
     tokenizer = GapTokenizer.from_folder(Path(snakemake.input.tokenizer).parent)
     settings = Settings(**snakemake.params.settings)
-    named = ("pairs", "patterns", "facts")
-    sources = {name: files for name in named if (files := snakemake.input.get(name))}
-    for number, task in enumerate(snakemake.params.tasks):
+    files = {name: iter(snakemake.input.get(name, ())) for name in ("pairs", "patterns", "facts")}
+    for number, (task, kind) in enumerate(snakemake.params.kinds.items()):
         print(task)
-        source = {name: files[number] for name, files in sources.items()}
-        kind, prompts, counts = make_prompts(task, tokenizer, settings, **source)
+        names = ("pairs",) if kind == "paradigm" else ("patterns", "facts")
+        kind, prompts, counts = make_prompts(task, tokenizer, settings, **{name: next(files[name]) for name in names})
         write_prompts(prompts, snakemake.output.prompts[number])
         write_counts(counts, task, kind, snakemake.output.counts[number])

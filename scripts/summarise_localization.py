@@ -5,9 +5,11 @@ import yaml
 
 from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
+from kn_thesis.localization.figures import plot_determiner_neurons, plot_localization_by_task, plot_neurons_per_layer
 from kn_thesis.localization.layers import layer_table, layers_by_task
 from kn_thesis.localization.likeness import number_neurons
 from kn_thesis.localization.published import with_published
+from kn_thesis.report.style import save_figure, use_style
 
 with logged(snakemake.log[0], snakemake.input):
     table = pd.concat([pd.read_parquet(path) for path in snakemake.input.statistics], ignore_index=True)
@@ -27,3 +29,11 @@ with logged(snakemake.log[0], snakemake.input):
     ):
         with whole_file(output) as path:
             rows.to_csv(path, index=False, float_format="%.6g")
+    # Figures say what the tables say, of one trained model per family: the others differ in their world or seed.
+    shown = [pd.read_csv(snakemake.output[name]) for name in ("layers", "table")]
+    layers, table, neurons = (rows[rows["model"].isin(snakemake.params.shown)] for rows in (*shown, neurons))
+    out = snakemake.output
+    use_style()
+    save_figure(plot_determiner_neurons(neurons), out.determiner_svg, out.determiner_png)
+    save_figure(plot_neurons_per_layer(layers), out.layers_svg, out.layers_png)
+    save_figure(plot_localization_by_task(table), out.tasks_svg, out.tasks_png)

@@ -1,10 +1,12 @@
-"""Rule summarise_models: what every model reaches on every task."""
+"""Rule summarise_models: what every model reaches on every task, and the figure."""
 
 import pandas as pd
 
 from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
+from kn_thesis.models.figures import plot_accuracy
 from kn_thesis.models.summary import summarise
+from kn_thesis.report.style import save_figure, use_style
 
 with logged(snakemake.log[0], snakemake.input):
     params = snakemake.params
@@ -14,3 +16,5 @@ with logged(snakemake.log[0], snakemake.input):
     summary = summarise(evaluations, params.families, params.confidence, params.get("must_learn"))
     with whole_file(snakemake.output.table) as path:
         summary.to_csv(path, index=False, float_format="%.6g")
+    use_style()
+    save_figure(plot_accuracy(pd.read_csv(snakemake.output.table)), snakemake.output.svg, snakemake.output.png)

@@ -1,16 +1,26 @@
-"""Rule summarise_tracing: what all models' traces say, in the tables that people open."""
+"""Rule summarise_tracing: what all models' traces say, in the tables and figures that people look at."""
 
 from pathlib import Path
 
 from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
+from kn_thesis.frames import read_words
+from kn_thesis.report.style import save_figure, use_style
+from kn_thesis.tracing.figures import plot_lines, plot_sites
+from kn_thesis.tracing.heatmaps import plot_examples, plot_roles
 from kn_thesis.tracing.summary import Settings, summarise
 
 with logged(snakemake.log[0], snakemake.input):
     asked = {name: snakemake.params[name] for name in ("tasks", "kinds", "families", "shown")}
     # No task may be traced at all.
     folder = next((Path(path).parents[1] for path in snakemake.input), Path())
-    tables = summarise(folder, **asked, settings=Settings(**snakemake.params.settings))
-    for name, path in snakemake.output.items():
-        with whole_file(path) as temporary:
-            getattr(tables, name).to_csv(temporary, index=False, float_format="%.6g")
+    tables, out = summarise(folder, **asked, settings=Settings(**snakemake.params.settings)), snakemake.output
+    for name, table in vars(tables).items():
+        with whole_file(out[name]) as path:
+            table.to_csv(path, index=False, float_format="%.6g")
+    drawn = list(snakemake.params.drawn)
+    use_style()
+    save_figure(plot_examples(read_words(out.examples), drawn), out.examples_svg, out.examples_png)
+    save_figure(plot_roles(read_words(out.roles), drawn), out.roles_svg, out.roles_png)
+    save_figure(plot_lines(read_words(out.roles), drawn), out.lines_svg, out.lines_png)
+    save_figure(plot_sites(read_words(out.tracing), drawn), out.sites_svg, out.sites_png)

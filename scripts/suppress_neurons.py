@@ -1,19 +1,17 @@
 """Rule suppress_neurons: every studied word before and after the neurons of some paradigms are changed in one model."""
 
-from pathlib import Path
-
 import pandas as pd
 
 from kn_thesis.errors import logged
 from kn_thesis.frames import write_tables
 from kn_thesis.localization.results import load_shards
-from kn_thesis.models.load import load_model
+from kn_thesis.models.load import load_job_model
 from kn_thesis.shards import BLOCK, shard
 from kn_thesis.suppression.effects import suppression_tables
 from kn_thesis.suppression.task import Settings, suppress_prompts
 
 with logged(snakemake.log[0], snakemake.input):
-    model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)
+    model = load_job_model(snakemake.input.model, **snakemake.params.loading)
     settings = Settings(**snakemake.params.settings)
     for number, source in enumerate(snakemake.input.prompts):
         print(source)

@@ -3,8 +3,6 @@
 ROME's own settings and no editor by name: what other editors import would be this rule's code, too.
 """
 
-from pathlib import Path
-
 from kn_thesis.editing.asked import read_asked
 from kn_thesis.editing.contexts import write_contexts
 from kn_thesis.editing.covariance import Covariance
@@ -13,10 +11,10 @@ from kn_thesis.editing.sweep import sweep_layers
 from kn_thesis.editing.synonyms import load_synonyms
 from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
-from kn_thesis.models.load import load_model
+from kn_thesis.models.load import load_job_model
 
 with logged(snakemake.log[0], snakemake.input):
-    model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)
+    model = load_job_model(snakemake.input.model, **snakemake.params.loading)
     chosen, settings = dict(snakemake.params.editor), snakemake.params.settings
     covariance = Covariance.load(snakemake.input.covariance) if chosen.pop("covariance") else None
     del chosen["method"]

@@ -1,18 +1,16 @@
 """Rule trace_prompts: causal tracing of one model on the prompts of some tasks that it gets right."""
 
-from pathlib import Path
-
 import pandas as pd
 
 from kn_thesis.errors import logged
 from kn_thesis.frames import write_tables
 from kn_thesis.models.evaluate import evaluate_prompts
-from kn_thesis.models.load import load_model
+from kn_thesis.models.load import load_job_model
 from kn_thesis.tracing.prompt import Settings
 from kn_thesis.tracing.task import trace_task
 
 with logged(snakemake.log[0], snakemake.input):
-    model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)
+    model = load_job_model(snakemake.input.model, **snakemake.params.loading)
     settings = Settings(**snakemake.params.settings)
     for number, source in enumerate(snakemake.input.prompts):
         print(source)

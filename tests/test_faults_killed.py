@@ -70,7 +70,7 @@ def with_a_job_that_waits(finished_study: Path, folder: Path) -> tuple[Path, Pat
     """A study that lacks a table, a file that lets its job go on when it is there, and an environment for the run."""
     study, go = changing(finished_study, folder / "study"), folder / "go"
     (study / TABLE).unlink()
-    return study, go, faulty(folder / "fault", "count_corpora.py", WAITS.format(go=str(go)))
+    return study, go, faulty(folder / "fault", "summarise_corpora.py", WAITS.format(go=str(go)))
 
 
 def same(study: Path, other: Path, file: str) -> bool:

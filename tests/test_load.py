@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import pytest
 
 from kn_thesis import attribute, load_model
 from kn_thesis.errors import UserError
+from kn_thesis.models.load import load_job_model
 from kn_thesis.models.source import record_path_model
 from tests.hub_server import COMMIT, Hub
 
@@ -119,3 +121,17 @@ def test_a_damaged_folder_is_one_line(
 def test_an_option_that_is_not_known(tiny_models: dict[str, Path], option: dict[str, str]) -> None:
     with pytest.raises(UserError, match="choose one of"):
         load_model(tiny_models["bert"], **option)
+
+
+def test_the_garbage_collector_is_left_as_it_was_but_in_a_job(tiny_models: dict[str, Path]) -> None:
+    bert = tiny_models["bert"]
+    frozen = gc.get_freeze_count()
+    for enabled in (False, True):
+        (gc.enable if enabled else gc.disable)()
+        load_model(bert, device="cpu")
+        assert gc.isenabled() == enabled and gc.get_freeze_count() == frozen
+    try:
+        load_job_model([bert / "model.json"], device="cpu")
+        assert gc.isenabled() and gc.get_freeze_count() > frozen
+    finally:
+        gc.unfreeze()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import pytest
 
 from kn_thesis.report.benchmarks import duration, plot_benchmarks, read_benchmark, say_benchmarks, summarise_benchmarks
 from kn_thesis.report.style import use_style
+from kn_thesis.report.timed import timed_rules
 
 HEAD = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 
@@ -27,43 +29,59 @@ def folder(tmp_path: Path) -> Path:
     write(tmp_path / "results/benchmarks/train/of_another_study.tsv", ("9000", "9000"))
     write(tmp_path / "results/benchmarks/check.tsv", ("0.2", "-"))
     write(tmp_path / "results/benchmarks/pack.tsv", ("7", "7"))
+    write(tmp_path / "results/benchmarks/edit/a_1/rome/1-of-2.tsv", ("2", "20"))
+    write(tmp_path / "results/benchmarks/edit/a_1/rome/2-of-2.tsv", ("3", "10"))
+    write(tmp_path / "results/benchmarks/edit/a_3/rome/1-of-2.tsv", ("9000", "9000"))
     return tmp_path
 
 
-def rule(name: str, *files: str) -> dict[str, object]:
-    benchmarks = [f"results/benchmarks/{file}.tsv" for file in files]
-    return {"name": name, "chapter": "models", "jobs": len(files), "benchmarks": benchmarks}
+class Rule(NamedTuple):
+    """What is read of a rule of Snakemake's."""
+
+    snakefile: str
+    benchmark: str | None
 
 
-RULES = [rule("check", "check"), rule("pack", "pack"), rule("train", "train/a", "train/b", "train/c"),
-         rule("wait", "wait/x")]  # fmt: skip
+def rules() -> list[Rule]:
+    below = "results/benchmarks"
+    return [
+        Rule("/workflow/Snakefile", None),
+        Rule("/workflow/rules/models.smk", f"{below}/check.tsv"),
+        Rule("/workflow/rules/models.smk", f"{below}/train/{{model,a|b}}.tsv"),
+        Rule("/workflow/rules/report.smk", f"{below}/pack.tsv"),
+        Rule("/workflow/rules/editing.smk", f"{below}/edit/a_1/rome/{{scatteritem}}.tsv"),
+        Rule("/workflow/rules/editing.smk", f"{below}/edit/a_2/rome/{{scatteritem}}.tsv"),
+    ]
+
+
+RULES = timed_rules(rules(), {"model": ["a", "b", "c"]}, without=["pack"])
+
+
+def test_rules_of_batches_are_one_and_known_wildcards_are_filled_in() -> None:
+    assert [(rule["name"], rule["chapter"]) for rule in RULES] == [
+        ("check", "models"),
+        ("edit", "editing"),
+        ("train", "models"),
+    ]
+    assert [rule["benchmarks"] for rule in RULES] == [
+        ["results/benchmarks/check.tsv"],
+        ["results/benchmarks/edit/a_1/rome/*.tsv", "results/benchmarks/edit/a_2/rome/*.tsv"],
+        [f"results/benchmarks/train/{model}.tsv" for model in "abc"],
+    ]
 
 
 def test_a_row_per_rule_of_this_study_s_own_jobs(folder: Path) -> None:
-    table = summarise_benchmarks(RULES, folder, without=["pack"]).set_index("rule")
-    assert list(table.index) == ["train", "check", "wait"]
-    assert table.loc["train", ["jobs", "timed", "total_s", "longest_s", "memory_MiB"]].tolist() == [
-        3,
-        2,
-        40.75,
-        30.25,
-        300.25,
-    ]
-    assert table.loc["check", "timed"] == 1 and math.isnan(table.loc["check", "memory_MiB"])
-    assert table.loc["wait", "timed"] == 0 and table.loc["wait", "total_s"] == 0
-    assert math.isnan(table.loc["wait", "longest_s"])
+    table = summarise_benchmarks(RULES, folder).set_index("rule")
+    assert list(table.index) == ["train", "edit", "check"]
+    assert table.loc["train"].tolist() == ["models", 2, 40.75, 30.25, 300.25]
+    assert table.loc["edit", ["jobs", "total_s"]].tolist() == [2, 5]
+    assert table.loc["check", "jobs"] == 1 and math.isnan(table.loc["check", "memory_MiB"])
 
 
-def test_jobs_without_a_timing_are_counted_and_named(folder: Path) -> None:
-    said = say_benchmarks(summarise_benchmarks(RULES, folder, without=["pack"]))
-    assert said.startswith("3 of 5 jobs have a timing; together they took 41 s.")
-    assert "2 have none" in said and "train (1), wait (1)" in said and "check" not in said
-
-
-def test_nothing_is_said_of_missing_timings_when_there_are_none(folder: Path) -> None:
-    assert say_benchmarks(summarise_benchmarks(RULES[:1], folder)) == (
-        "1 of 1 jobs have a timing; together they took 0 s."
-    )
+def test_what_is_said_of_timings(folder: Path) -> None:
+    assert say_benchmarks(summarise_benchmarks(RULES, folder)) == "5 jobs have a timing; together: 46 s."
+    assert say_benchmarks(summarise_benchmarks(RULES[:1], folder)) == "1 job has a timing; together: 0 s."
+    assert say_benchmarks(summarise_benchmarks(RULES, folder / "nowhere")) == "0 jobs have a timing; together: 0 s."
 
 
 @pytest.mark.parametrize(
@@ -98,7 +116,8 @@ def test_durations_in_words(seconds: float, words: str) -> None:
 
 
 def test_bars_hold_all_the_time_there_is(folder: Path) -> None:
-    many = [rule(f"rule_{number}", "train/a") for number in range(20)] + RULES
+    train = RULES[2]["benchmarks"]
+    many = [{"name": f"rule_{number}", "chapter": "models", "benchmarks": train} for number in range(20)] + RULES
     table = summarise_benchmarks(many, folder)
     use_style()
     figure = plot_benchmarks(table, {"models": "#123456"})

@@ -18,7 +18,7 @@ from tests.looks import COLOURS, FACTS, SORTED, faults, low_contrast
 ROOT = Path(__file__).parents[1]
 CHAPTERS = {
     "index": ([f"claim_{number}" for number in range(1, 13)], ["claims"]),
-    "provenance": (["workflow", "timings"], ["configuration", "seeds", "resources", "packages", "timings"]),
+    "provenance": (["timings"], ["configuration", "seeds", "resources", "packages", "timings"]),
     "corpora": (["corpora"], ["corpora", "examples"]),
     "models": (["models"], ["models"]),
     "localization": (

@@ -15,18 +15,14 @@ from tests.test_incremental import REPORT, add_code
 
 # Names of the table for rules that go together.
 PARTS = {
-    "the report": REPORT - {"list_jobs", "draw_workflow"},
+    "the report": REPORT,
     "the last pages": {"build_report", "build_provenance", "pack_report"},
-    "its provenance": {"build_provenance", "pack_report"},
-    "the plan": {"list_jobs", "draw_workflow"},
 }
 PARTS["all that follows a training"] = PARTS["the report"] | {
     *("make_prompts", "evaluate_model", "attribute_neurons", "select_neurons", "suppress_neurons"),
     *("test_suppression", "trace_prompts", "collect_covariance", "edit_tasks", "sweep_layers"),
-    *("edit_examples", "gather_examples"),
-    *("count_corpora", "show_examples", "plot_corpora", "summarise_models", "plot_models"),
-    *("summarise_localization", "plot_localization", "summarise_suppression", "compare_variants", "plot_suppression"),
-    *("summarise_tracing", "plot_tracing", "summarise_editing", "plot_editing"),
+    *("edit_examples", "summarise_corpora", "summarise_models", "summarise_localization", "summarise_suppression"),
+    *("summarise_tracing", "summarise_editing"),
 }
 LOCK = "envs/requirements.txt"
 
@@ -44,12 +40,14 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "how fast the cluster is": lambda study: append(study / SMOKE, "\nplan: {cpu_speed: 1.0e+9}\n"),
     "how patiently files are fetched": lambda study: edit(study / SMOKE, "corpora:\n", "corpora:\n  retries: 9\n"),
     "a rule's parameters": lambda study: edit(
-        study / "workflow/rules/models.smk", 'code=code("plot_models"),', 'code=code("plot_models"),\n        more=1,'
+        study / "workflow/rules/models.smk",
+        'code=code("summarise_models"),',
+        'code=code("summarise_models"),\n        more=1,',
     ),
     "a rule's threads, memory, group or priority": lambda study: edit(
         study / "workflow/rules/models.smk", "    priority: 100\n    group:", "    priority: 90\n    group:"
     ),
-    "a script": lambda study: append(study / "scripts/plot_models.py", "\nCHANGED = True\n"),
+    "a script": lambda study: append(study / "scripts/summarise_models.py", "\nCHANGED = True\n"),
     "a module that a script imports": lambda study: add_code(study, "suppression/summary.py"),
     "a module that such a module imports": lambda study: add_code(study, "localization/quadrature.py"),
     "a notebook": lambda study: edit(

@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from kn_thesis.corpora.gaps import Encoded
 from kn_thesis.models.length import too_long
 from kn_thesis.models.load import Model
+from kn_thesis.tracing import runs, task
 from kn_thesis.tracing.names import TRACED
 from kn_thesis.tracing.prompt import Settings, trace_prompt
 from kn_thesis.tracing.roles import ROLES, roles
-from kn_thesis.tracing.runs import cue_noise
+from kn_thesis.tracing.runs import cue_noise, standard_deviation
 from kn_thesis.tracing.task import NO_CUE, NO_TOKEN, NOT_SAMPLED, TOO_LONG, WRONG, Tracing, trace_task
 from tests.reference_tracing import plain_word
 from tests.tiny_models import DETAILED, loaded_model
@@ -118,6 +120,20 @@ def test_effects_equal_the_plain_algorithm(model: Model, long: bool) -> None:
             np.testing.assert_array_equal(rows["position"], np.repeat(range(tokens), 3))
             np.testing.assert_array_equal(rows["layer"], [0, 1, 2] * tokens)
             assert rows["preference_effect"].isna().all() == (row.kind == "relation")
+
+
+def test_the_embeddings_are_measured_once_for_all_prompts(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = prompts_of(model)
+    before, measured = traced(model, prompts), []
+
+    def counted(embeddings: torch.Tensor) -> float:
+        measured.append(embeddings.shape)
+        return standard_deviation(embeddings)
+
+    for module in (task, runs):
+        monkeypatch.setattr(module, "standard_deviation", counted)
+    same_numbers(before, traced(model, prompts), list(prompts["prompt"]))
+    assert measured == [model.adapter.word_embeddings().shape]
 
 
 def test_every_row_says_which_token_it_is(model: Model) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
@@ -53,10 +54,12 @@ def logged(log: str | Path, inputs: Iterable[str | Path] = ()) -> Iterator[None]
     Such a line is written to the log and to the terminal. So is one on `inputs`, the job's input files, when one of
     them is a result that is damaged: they are looked at before the block, and thoroughly when it fails. And one on a
     full disk. Any other exception leaves its traceback in the log and goes on to the caller. Inputs lose a date in the
-    future (`clock`), and from here to its end the process is known as a job at work (`one_run`).
+    future (`clock`), and from here to its end the process is known as a job at work (`one_run`). What the script has
+    imported stays to the end, so the garbage collector passes it over.
     """
     from kn_thesis.one_run import SNAKEMAKE, join_run
 
+    gc.freeze()
     path, inputs = Path(log), list(inputs)
     join_run(SNAKEMAKE)
     forget_future(inputs)

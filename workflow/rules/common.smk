@@ -145,17 +145,16 @@ class Batch(NamedTuple):
 
 
 def batches(tasks_of_model, apart=True, size=None):
-    """Each model's tasks, paradigms and relations apart or not, in batches of `size`, by default `tasks.per_job`.
+    """Each model's tasks in batches of at most `size`, by default `tasks.per_job`; each batch has its own rule.
 
-    Each has its own rule.
-
+    Where they do not fit in one, paradigms and relations are `apart` or not: a further paradigm leaves relations alone.
     A wildcard cannot stand for several tasks, and a job for each would spend most of a small study on imports.
     """
     found = []
     for model in STUDY.models:
         tasks, size = tasks_of_model(model), size or STUDY.tasks.per_job
         kinds = [[task for task in tasks if TASKS[task].kind == kind] for kind in ("paradigm", "relation")]
-        kinds = kinds if apart else [tasks]
+        kinds = kinds if apart and len(tasks) > size else [tasks]
         parts = [kind[start : start + size] for kind in kinds for start in range(0, len(kind), size)]
         found += [Batch(f"{model}_{number}", model, part) for number, part in enumerate(parts, 1)]
     return found
@@ -207,9 +206,13 @@ def items(corpus, task, part):
 
 
 def items_of(batch):
-    """The raw items of a batch's tasks: pairs of paradigms, or patterns and facts of relations."""
-    parts = ["pairs"] if TASKS[batch.tasks[0]].kind == "paradigm" else ["patterns", "facts"]
-    return {part: [items(corpus_of(batch.model), task, part) for task in batch.tasks] for part in parts}
+    """The raw items of a batch's tasks, in their order: pairs of paradigms, patterns and facts of relations."""
+    parts = {"pairs": "paradigm", "patterns": "relation", "facts": "relation"}
+    corpus = corpus_of(batch.model)
+    return {
+        part: [items(corpus, task, part) for task in batch.tasks if TASKS[task].kind == kind]
+        for part, kind in parts.items()
+    }
 
 
 def fetched_files():

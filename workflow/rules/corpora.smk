@@ -161,67 +161,31 @@ for batch in batches(tasks_of):
             "../../envs/corpora.yaml"
         params:
             code=code("make_prompts"),
-            tasks=batch.tasks,
+            kinds={task: TASKS[task].kind for task in batch.tasks},
             settings=prompt_settings(batch.model),
         script:
             "../../scripts/make_prompts.py"
 
 
-rule count_corpora:
-    """What was kept of each task for each model, and why the rest was not."""
+rule summarise_corpora:
+    """What was kept of each task for each model, why the rest was not, and a prompt of each as the model reads it."""
     input:
         counts=per_task("results/prompts/{model}/{task}.counts.csv"),
-    output:
-        table=table("corpora", "corpora"),
-    log:
-        "results/logs/count_corpora.log",
-    benchmark:
-        "results/benchmarks/count_corpora.tsv"
-    group:
-        "report"
-    conda:
-        "../../envs/corpora.yaml"
-    params:
-        code=code("count_corpora"),
-        families={name: model.family for name, model in STUDY.models.items()},
-    script:
-        "../../scripts/count_corpora.py"
-
-
-rule show_examples:
-    """A prompt of each task as each model reads it, for people who would rather look."""
-    input:
         prompts=per_task("results/prompts/{model}/{task}.parquet"),
     output:
-        table=table("examples", "corpora"),
-    log:
-        "results/logs/show_examples.log",
-    benchmark:
-        "results/benchmarks/show_examples.tsv"
-    group:
-        "report"
-    conda:
-        "../../envs/corpora.yaml"
-    params:
-        code=code("show_examples"),
-    script:
-        "../../scripts/show_examples.py"
-
-
-rule plot_corpora:
-    input:
-        table="results/tables/corpora.csv",
-    output:
         **figure("corpora", "corpora"),
+        table=table("corpora", "corpora"),
+        examples=table("examples", "corpora"),
     log:
-        "results/logs/plot_corpora.log",
+        "results/logs/summarise_corpora.log",
     benchmark:
-        "results/benchmarks/plot_corpora.tsv"
+        "results/benchmarks/summarise_corpora.tsv"
     group:
         "report"
     conda:
         "../../envs/corpora.yaml"
     params:
-        code=code("plot_corpora"),
+        code=code("summarise_corpora"),
+        families={name: model.family for name, model in STUDY.models.items()},
     script:
-        "../../scripts/plot_corpora.py"
+        "../../scripts/summarise_corpora.py"

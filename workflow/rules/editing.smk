@@ -169,28 +169,9 @@ if EXAMPLES:
         script:
             "../../scripts/edit_examples.py"
 
-    rule gather_examples:
-        input:
-            parts=[f"results/editing/{model}/examples.parquet" for model in EXEMPLIFIED],
-        output:
-            table=table("editing_examples", "editing"),
-        log:
-            "results/logs/gather_examples.log",
-        benchmark:
-            "results/benchmarks/gather_examples.tsv"
-        group:
-            "report"
-        conda:
-            "../../envs/statistics.yaml"
-        params:
-            code=code("gather_examples"),
-            models=EXEMPLIFIED,
-        script:
-            "../../scripts/gather_examples.py"
-
 
 rule summarise_editing:
-    """The criteria and their tests, layers against tracing, both directions against one, per model and editor."""
+    """The criteria and their tests, layers against tracing, both directions against one, example edits; figures."""
     input:
         editing=[
             table.format(model=model, editor=editor, task=task)
@@ -207,8 +188,14 @@ rule summarise_editing:
             if task in traced_tasks(model)
             for table in ("prompts", "effects")
         ],
+        examples=[f"results/editing/{model}/examples.parquet" for model in EXEMPLIFIED],
         published=own("resources/published.yaml"),
     output:
+        **({"examples": table("editing_examples", "editing")} if EXAMPLES else {}),
+        **figure("editing_criteria", "editing", "criteria_"),
+        **figure("editing_agreement", "editing", "agreement_"),
+        **figure("editing_layers", "editing", "layers_"),
+        **figure("editing_directions", "editing", "directions_"),
         editing=table("editing", "editing"),
         tests=table("editing_tests", "editing"),
         skipped="results/tables/editing_skipped.csv",
@@ -235,31 +222,8 @@ rule summarise_editing:
         traced={model: [task for task in SWEPT[model] if task in traced_tasks(model)] for model in SWEPT},
         pairs=direction_pairs(EDITED),
         shown=STUDY.editing.continuations.shown,
+        exemplified=EXEMPLIFIED,
+        drawn=[model for model in FIRST_OF_FAMILY if model in EDITED],
         settings=entries(STUDY.editing, "level") | STUDY.selection.bootstrap.model_dump(),
     script:
         "../../scripts/summarise_editing.py"
-
-
-rule plot_editing:
-    input:
-        editing="results/tables/editing.csv",
-        layers="results/tables/editing_layers.csv",
-        directions="results/tables/editing_directions.csv",
-    output:
-        **figure("editing_criteria", "editing", "criteria_"),
-        **figure("editing_agreement", "editing", "agreement_"),
-        **figure("editing_layers", "editing", "layers_"),
-        **figure("editing_directions", "editing", "directions_"),
-    log:
-        "results/logs/plot_editing.log",
-    benchmark:
-        "results/benchmarks/plot_editing.tsv"
-    group:
-        "report"
-    conda:
-        "../../envs/statistics.yaml"
-    params:
-        code=code("plot_editing"),
-        shown=[model for model in FIRST_OF_FAMILY if model in EDITED],
-    script:
-        "../../scripts/plot_editing.py"

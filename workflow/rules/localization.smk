@@ -65,11 +65,15 @@ for batch in shard_batches("attribution", tasks_of):
 
 
 rule summarise_localization:
+    """How local each task is, in which layers its neurons lie, whether both numbers share them: tables and figures."""
     input:
         statistics=per_task("results/localization/{model}/{task}.statistics.parquet"),
         neurons=per_task("results/localization/{model}/{task}.neurons.parquet"),
         published=own("resources/published.yaml"),
     output:
+        **figure("determiner_neurons", "localization", "determiner_"),
+        **figure("neurons_per_layer", "localization", "layers_"),
+        **figure("localization_by_task", "localization", "tasks_"),
         table=table("localization", "localization"),
         layers=table("layers", "localization"),
         layers_by_task=table("layers_by_task", "localization"),
@@ -85,29 +89,6 @@ rule summarise_localization:
     params:
         code=code("summarise_localization"),
         families={name: model.family for name, model in STUDY.models.items()},
-    script:
-        "../../scripts/summarise_localization.py"
-
-
-rule plot_localization:
-    input:
-        table="results/tables/localization.csv",
-        layers="results/tables/layers.csv",
-        neurons=per_task("results/localization/{model}/{task}.neurons.parquet"),
-    output:
-        **figure("determiner_neurons", "localization", "determiner_"),
-        **figure("neurons_per_layer", "localization", "layers_"),
-        **figure("localization_by_task", "localization", "tasks_"),
-    log:
-        "results/logs/plot_localization.log",
-    benchmark:
-        "results/benchmarks/plot_localization.tsv"
-    group:
-        "report"
-    conda:
-        "../../envs/statistics.yaml"
-    params:
-        code=code("plot_localization"),
         shown=FIRST_OF_FAMILY,
     script:
-        "../../scripts/plot_localization.py"
+        "../../scripts/summarise_localization.py"

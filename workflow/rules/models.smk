@@ -99,9 +99,11 @@ rule evaluate_model:
 
 
 rule summarise_models:
+    """What every model reaches on every task: the table and its figure."""
     input:
         evaluations=expand("results/models/{model}.evaluation.parquet", model=STUDY.models),
     output:
+        **figure("models", "models"),
         table=table("models", "models"),
     log:
         "results/logs/summarise_models.log",
@@ -118,22 +120,3 @@ rule summarise_models:
         confidence=STUDY.selection.bootstrap.confidence,
     script:
         "../../scripts/summarise_models.py"
-
-
-rule plot_models:
-    input:
-        table="results/tables/models.csv",
-    output:
-        **figure("models", "models"),
-    log:
-        "results/logs/plot_models.log",
-    benchmark:
-        "results/benchmarks/plot_models.tsv"
-    group:
-        "report"
-    conda:
-        "../../envs/statistics.yaml"
-    params:
-        code=code("plot_models"),
-    script:
-        "../../scripts/plot_models.py"

@@ -1,7 +1,7 @@
 """The report: one papermill notebook per chapter, a first page, a page on provenance, and all of it in one archive."""
 
 from kn_thesis.report.claims.rules import read_rules
-from kn_thesis.report.jobs import write_plan
+from kn_thesis.report.timed import timed_rules
 
 CHAPTERS = [
     {
@@ -127,13 +127,29 @@ TABLES += ["editing"] + [f"editing_{name}" for name in ("tests", "skipped", "flu
 TABLES += ["editing_directions", "editing_completions"] + (["editing_examples"] if EXAMPLES else [])
 
 
+# What wildcards stand for in the names of this study's benchmark files.
+WILDCARDS = {
+    "model": list(STUDY.models),
+    "editor": list(STUDY.editing.editors),
+    "chapter": [chapter["name"] for chapter in CHAPTERS],
+}
+# Rules whose timings are not there yet when the page of provenance is made, or are those of another run.
+LAST = ["build_provenance", "pack_report"]
+
+
 rule judge_claims:
-    """The verdict on each claim, per model and over models, by a rule that was fixed before the run."""
+    """The verdict on each claim, per model and over models, by a rule that was fixed before the run; figures."""
     input:
         **{table: f"results/tables/{table}.csv" for table in JUDGED},
         rules=own("resources/claims.yaml"),
         published=own("resources/published.yaml"),
     output:
+        **figure("claims", "claims", "all_"),
+        **{
+            form: path
+            for number in NUMBERS
+            for form, path in figure(f"claim_{number}", "claims", f"claim_{number}_", "claim").items()
+        },
         claims=table("claims", "claims"),
         parts=table("claim_parts", "claims"),
     log:
@@ -149,35 +165,9 @@ rule judge_claims:
         tables=JUDGED,
         families={name: model.family for name, model in STUDY.models.items()},
         together=FIRST_OF_FAMILY,
+        numbers=NUMBERS,
     script:
         "../../scripts/judge_claims.py"
-
-
-rule plot_claims:
-    input:
-        claims="results/tables/claims.csv",
-        parts="results/tables/claim_parts.csv",
-    output:
-        **figure("claims", "claims", "all_"),
-        **{
-            form: path
-            for number in NUMBERS
-            for form, path in figure(f"claim_{number}", "claims", f"claim_{number}_", "claim").items()
-        },
-    log:
-        "results/logs/plot_claims.log",
-    benchmark:
-        "results/benchmarks/plot_claims.tsv"
-    group:
-        "report"
-    conda:
-        "../../envs/statistics.yaml"
-    params:
-        code=code("plot_claims"),
-        numbers=NUMBERS,
-        shown=FIRST_OF_FAMILY,
-    script:
-        "../../scripts/plot_claims.py"
 
 
 rule render_chapter:
@@ -247,53 +237,10 @@ rule build_report:
         "../../scripts/build_report.py"
 
 
-rule list_jobs:
-    """Every job of the whole study and what it waits for, as another Snakemake plans them in an empty folder."""
-    input:
-        sorted(own(path) for path in Path(workflow.basedir).glob("rules/*.smk")),
-        own("workflow/Snakefile"),
-        own("resources/tasks.yaml"),
-    output:
-        jobs="results/jobs.json",
-    log:
-        "results/logs/list_jobs.log",
-    benchmark:
-        "results/benchmarks/list_jobs.tsv"
-    localrule: True
-    params:
-        # No script in an environment of its own: the Snakemake that runs the study makes the plan, too.
-        code=code("kn_thesis/report/jobs"),
-        study=STUDY.model_dump(mode="json"),
-    run:
-        write_plan(workflow.main_snakefile, config, workflow.rules, output.jobs, log[0], input)
-
-
-rule draw_workflow:
-    """The picture of the workflow: every rule of the study below those that it waits for."""
-    input:
-        jobs="results/jobs.json",
-    output:
-        **figure("workflow", "report"),
-    log:
-        "results/logs/draw_workflow.log",
-    benchmark:
-        "results/benchmarks/draw_workflow.tsv"
-    group:
-        "report"
-    conda:
-        "../../envs/report.yaml"
-    params:
-        code=code("draw_workflow"),
-    script:
-        "../../scripts/draw_workflow.py"
-
-
 rule build_provenance:
     """What was run: settings, seeds, versions, sums of data and models, and what each rule took."""
     input:
         pages=expand("results/report/{page}.html", page=["index"] + [chapter["name"] for chapter in CHAPTERS]),
-        jobs="results/jobs.json",
-        workflow="results/figures/workflow.svg",
         models=expand("results/models/{model}/model.json", model=STUDY.models),
         training=expand("results/models/{model}/training.json", model=TRAINED),
         weights=expand("results/models/{model}/model.safetensors", model=TRAINED),
@@ -322,8 +269,7 @@ rule build_provenance:
         chapters=PAGES,
         study=STUDY.model_dump(mode="json"),
         fetched=fetched_files(),
-        # Their timings are not there yet when this page is made, or are those of another run.
-        last=["build_provenance", "pack_report"],
+        timed=lambda wildcards: timed_rules(workflow.rules, WILDCARDS, without=LAST),
     script:
         "../../scripts/build_provenance.py"
 

@@ -18,9 +18,9 @@ TOKENS_OF_TARGET = {
     "masked": {"found": (1.05, 1.0), "trained": (1.05, 1.0), "few": (1.15, 1.0)},
     "causal": {"found": (1.1, 1.4), "trained": (1.05, 1.0), "few": (1.35, 2.2)},
 }  # of a paradigm, of a relation
-# Texts that are read beside a prompt, per word whose probability is looked at: the corpora's text lacks most of them, so
-# that a tokenizer trained on it has them in pieces.
-LONGER = {"world": 0.005, "fetched": 0.65, "found": 0.05}
+# Texts that are read beside a prompt, per word whose probability is looked at: those that the tokenizer has in pieces. One
+# trained on a text has a word of that text whole, as the studies here ask them; others cost as many texts as pieces.
+LONGER = {"world": 0.005, "fetched": 0.05, "found": 0.05}
 SENTENCE = 10  # tokens of a sentence of the training text
 NUMBER_SETS = 1  # suppressed beside those of each target: a number's neurons, or those that both share
 UNKNOWN = sizes.Size(1000, 200, 10, 6, 4)  # a task of which nothing is known

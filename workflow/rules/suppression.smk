@@ -114,16 +114,25 @@ rule test_suppression:
 
 
 rule summarise_suppression:
+    """The tests of all models; the experiment on words whose company was changed, in models trained anew; figures."""
     input:
         tests=expand("results/suppression/{model}.tests.parquet", model=SUPPRESSED),
         accuracy=expand("results/suppression/{model}.accuracy.parquet", model=SUPPRESSED),
         slopes=expand("results/suppression/{model}.slopes.parquet", model=SUPPRESSED),
+        company=expand("results/suppression/{model}.company.parquet", model=IN_WORLDS),
+        learned="results/tables/models.csv",
         published=own("resources/published.yaml"),
     output:
+        **figure("suppression_words", "suppression", "words_"),
+        **figure("suppression_company", "suppression", "company_"),
+        **figure("suppression_accuracy", "suppression", "accuracy_"),
+        **figure("suppression_variants", "suppression", "variants_"),
         suppression=table("suppression", "suppression"),
         significance=table("significance", "suppression"),
         accuracy=table("accuracy", "suppression"),
         company=table("company", "suppression"),
+        variants=table("variants", "suppression"),
+        effects="results/tables/variant_effects.csv",
     log:
         "results/logs/summarise_suppression.log",
     benchmark:
@@ -137,59 +146,11 @@ rule summarise_suppression:
         models=SUPPRESSED,
         # What was published is of models in no world of ours: it stands beside one model per family.
         families={name: STUDY.models[name].family for name in FIRST_OF_FAMILY},
-    script:
-        "../../scripts/summarise_suppression.py"
-
-
-rule compare_variants:
-    """The experiment: words whose company was changed, in models trained anew."""
-    input:
-        company=expand("results/suppression/{model}.company.parquet", model=IN_WORLDS),
-        models="results/tables/models.csv",
-    output:
-        table=table("variants", "suppression"),
-        effects="results/tables/variant_effects.csv",
-    log:
-        "results/logs/compare_variants.log",
-    benchmark:
-        "results/benchmarks/compare_variants.tsv"
-    group:
-        "report"
-    conda:
-        "../../envs/statistics.yaml"
-    params:
-        code=code("compare_variants"),
-        models={
+        worlds={
             name: entries(STUDY.models[name], "family") | {"world": bias, "seed": STUDY.models[name].train.seed}
             for name, bias in IN_WORLDS.items()
         },
         confidence=STUDY.selection.bootstrap.confidence,
-    script:
-        "../../scripts/compare_variants.py"
-
-
-rule plot_suppression:
-    input:
-        suppression="results/tables/suppression.csv",
-        company="results/tables/company.csv",
-        accuracy="results/tables/accuracy.csv",
-        variants="results/tables/variants.csv",
-        effects="results/tables/variant_effects.csv",
-    output:
-        **figure("suppression_words", "suppression", "words_"),
-        **figure("suppression_company", "suppression", "company_"),
-        **figure("suppression_accuracy", "suppression", "accuracy_"),
-        **figure("suppression_variants", "suppression", "variants_"),
-    log:
-        "results/logs/plot_suppression.log",
-    benchmark:
-        "results/benchmarks/plot_suppression.tsv"
-    group:
-        "report"
-    conda:
-        "../../envs/statistics.yaml"
-    params:
-        code=code("plot_suppression"),
         shown=FIRST_OF_FAMILY,
     script:
-        "../../scripts/plot_suppression.py"
+        "../../scripts/summarise_suppression.py"

@@ -62,7 +62,7 @@ if is_sharded("tracing"):
 
 
 rule summarise_tracing:
-    """Averages by the role of tokens, and whether early and late site can be told apart, per model and task."""
+    """Averages by the role of tokens; whether early and late site can be told apart, per model and task; figures."""
     input:
         [
             f"results/tracing/{model}/{task}.{table}.parquet"
@@ -71,6 +71,10 @@ rule summarise_tracing:
             for table in ("prompts", "effects")
         ],
     output:
+        **figure("tracing_examples", "tracing", "examples_"),
+        **figure("tracing_roles", "tracing", "roles_"),
+        **figure("tracing_lines", "tracing", "lines_"),
+        **figure("tracing_sites", "tracing", "sites_"),
         tracing=table("tracing", "tracing"),
         roles=table("tracing_roles", "tracing"),
         comparison=table("tracing_comparison", "tracing"),
@@ -90,31 +94,7 @@ rule summarise_tracing:
         kinds={task: TASKS[task].kind for tasks in TRACED.values() for task in tasks},
         families={model: STUDY.models[model].family for model in TRACED},
         shown=STUDY.tracing.shown,
+        drawn=[model for model in FIRST_OF_FAMILY if model in TRACED],
         settings=entries(STUDY.tracing, "boundary", "level") | STUDY.selection.bootstrap.model_dump(),
     script:
         "../../scripts/summarise_tracing.py"
-
-
-rule plot_tracing:
-    input:
-        tracing="results/tables/tracing.csv",
-        roles="results/tables/tracing_roles.csv",
-        examples="results/tables/tracing_examples.csv",
-    output:
-        **figure("tracing_examples", "tracing", "examples_"),
-        **figure("tracing_roles", "tracing", "roles_"),
-        **figure("tracing_lines", "tracing", "lines_"),
-        **figure("tracing_sites", "tracing", "sites_"),
-    log:
-        "results/logs/plot_tracing.log",
-    benchmark:
-        "results/benchmarks/plot_tracing.tsv"
-    group:
-        "report"
-    conda:
-        "../../envs/statistics.yaml"
-    params:
-        code=code("plot_tracing"),
-        shown=[model for model in FIRST_OF_FAMILY if model in TRACED],
-    script:
-        "../../scripts/plot_tracing.py"

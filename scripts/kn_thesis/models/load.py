@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -75,11 +76,15 @@ def load_model(
     tokenizer, weights, recorded = _find(source, revision)
     family_name = check_model(weights, str(source), recorded)
 
-    import torch
+    with _nothing_collected():
+        import torch
 
-    from kn_thesis.corpora.gaps import GapTokenizer
-    from kn_thesis.models.families import family_named
-    from kn_thesis.models.fit import check_vocabulary
+        from kn_thesis.corpora.gaps import GapTokenizer
+        from kn_thesis.models.families import family_named
+        from kn_thesis.models.fit import check_vocabulary
+
+        family = family_named(family_name, str(source))
+        model_class = family.model_class()
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda: this machine has no usable GPU; choose cpu or auto")
@@ -87,9 +92,8 @@ def load_model(
     targets = [torch.device("cuda", claim.number) for claim in claims] or [torch.device("cpu")]
     if device == "cuda" and len(targets) < gpus:
         raise UserError(f"gpus {gpus}: this machine has {len(targets)}; choose as many or fewer")
-    family = family_named(family_name, str(source))
     gaps = _gap_tokenizer(GapTokenizer, tokenizer, str(source))
-    module = _module(family.model_class(), weights, getattr(torch, dtype), attention)
+    module = _module(model_class, weights, getattr(torch, dtype), attention)
     module = module.eval().requires_grad_(False)
     try:
         adapter = family.adapter(module)
@@ -99,6 +103,33 @@ def load_model(
     adapter = _placed(module, adapter, targets, str(source))
     check_weights(module, str(source))
     return Model(module, adapter, gaps, targets[0], str(source), tuple(claims))
+
+
+def load_job_model(files: Sequence[str | Path], **loading: Any) -> Model:
+    """The model in the folder of `files`, for a process that does nothing but ask it.
+
+    Modules and weights stay to the end of such a process, so the garbage collector passes them over from here on, which
+    halves what starting and ending it takes.
+
+    Args:
+        files: of one folder, as a job's inputs name them.
+        loading: arguments of `load_model`.
+    """
+    model = load_model(Path(files[0]).parent, **loading)
+    gc.freeze()
+    return model
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Import without the garbage collector: modules are no garbage, and looking for some takes a fifth of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _find(source: str | Path, revision: str | None) -> tuple[Path, Path, str | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-COLUMNS = ["rule", "chapter", "jobs", "timed", "total_s", "longest_s", "memory_MiB"]
+COLUMNS = ["rule", "chapter", "jobs", "total_s", "longest_s", "memory_MiB"]
 SHOWN = 12  # bars; the rules below share one more
 
 
@@ -34,34 +34,29 @@ def read_benchmark(file: str | Path) -> tuple[float, float] | None:
     return math.fsum(times), max(memory, default=math.nan)
 
 
-def summarise_benchmarks(rules: Iterable[Mapping[str, Any]], folder: Path, without: Sequence[str] = ()) -> pd.DataFrame:
-    """A row per rule of `rules` (see `report.jobs.job_table`), the one that took longest first.
+def summarise_benchmarks(rules: Iterable[Mapping[str, Any]], folder: Path) -> pd.DataFrame:
+    """A row per rule of `rules` (see `report.timed.timed_rules`) that has a timing, the one that took longest first.
 
-    Columns: rule, chapter, jobs of the study, timed (those with a benchmark file), total_s and longest_s (wall time),
-    memory_MiB (the largest; nan: unknown). Only the benchmark files of the study's own jobs are read, below `folder`.
-    Rules in `without` are left out.
+    Columns: rule, chapter, jobs (those with a timing), total_s and longest_s (wall time), memory_MiB (the largest; nan:
+    unknown). The patterns of files are taken from `folder` on.
     """
     rows = []
     for rule in rules:
-        if rule["name"] not in without:
-            found = [read_benchmark(folder / file) for file in rule["benchmarks"]]
-            times = [one[0] for one in found if one]
-            memory = [one[1] for one in found if one and not math.isnan(one[1])]
-            row = (round(math.fsum(times), 2), max(times, default=math.nan), max(memory, default=math.nan))
-            rows.append((rule["name"], rule["chapter"], rule["jobs"], len(times), *row))
+        files = {file for pattern in rule["benchmarks"] for file in folder.glob(pattern)}
+        found = [one for file in sorted(files) if (one := read_benchmark(file))]
+        if found:
+            times = [time for time, _ in found]
+            memory = [size for _, size in found if not math.isnan(size)]
+            row = (len(found), round(math.fsum(times), 2), max(times), max(memory, default=math.nan))
+            rows.append((rule["name"], rule["chapter"], *row))
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.sort_values(["total_s", "rule"], ascending=[False, True], kind="stable", ignore_index=True)
 
 
 def say_benchmarks(table: pd.DataFrame) -> str:
-    """How many jobs have a timing, what they add up to, and which rules lack some."""
-    jobs, timed = int(table["jobs"].sum()), int(table["timed"].sum())
-    said = f"{timed:,} of {jobs:,} jobs have a timing; together they took {duration(table['total_s'].sum())}."
-    lacking = table[table["timed"] < table["jobs"]].sort_values("rule")
-    if not len(lacking):
-        return said
-    named = ", ".join(f"{row.rule.replace('_', ' ')} ({row.jobs - row.timed})" for row in lacking.itertuples())
-    return f"{said} {jobs - timed:,} have none, since their results were made without one: {named}."
+    """How many jobs have a timing, and what they add up to."""
+    jobs = int(table["jobs"].sum())
+    return f"{jobs:,} {'job has' if jobs == 1 else 'jobs have'} a timing; together: {duration(table['total_s'].sum())}."
 
 
 def duration(seconds: float) -> str:
@@ -74,10 +69,9 @@ def duration(seconds: float) -> str:
 
 def plot_benchmarks(table: pd.DataFrame, colours: Mapping[str, str]) -> Figure:
     """Bars of total wall time of the rules that took most, in the colours of their chapters; the others share one."""
-    timed = table[table["timed"] > 0]
-    bars = [(row.rule.replace("_", " "), row.total_s, row.chapter) for row in timed.head(SHOWN).itertuples()]
-    if len(timed) > SHOWN:
-        bars.append((f"{len(timed) - SHOWN} other rules", timed["total_s"].iloc[SHOWN:].sum(), None))
+    bars = [(row.rule.replace("_", " "), row.total_s, row.chapter) for row in table.head(SHOWN).itertuples()]
+    if len(table) > SHOWN:
+        bars.append((f"{len(table) - SHOWN} other rules", table["total_s"].iloc[SHOWN:].sum(), None))
     figure, axis = plt.subplots(figsize=(9, 1.2 + 0.29 * len(bars)))
     places = range(len(bars))
     axis.barh(places, [bar[1] for bar in bars], color=[colours.get(bar[2], "#B8BEC8") for bar in bars], height=0.72)

@@ -17,8 +17,7 @@ def provenance_facts(
     study: Mapping[str, Any],
     root: Path,
     *,
-    jobs: Mapping[str, Any],
-    last: Sequence[str],
+    timed: Sequence[Mapping[str, Any]],
     models: Mapping[str, str],
     texts: Sequence[str],
     resources: Sequence[str],
@@ -28,13 +27,13 @@ def provenance_facts(
 ) -> dict[str, Any]:
     """Facts as values that JSON knows; None for what is not known.
 
-    `study` is the whole configuration, `root` the project's folder, `jobs` the plan (`report.jobs.job_table`), `last`
-    the rules that run after this, `models` the model.json of each model, `manifest` and `fetched` the pinned public
+    `study` is the whole configuration, `root` the project's folder, `timed` the rules that keep timings
+    (`report.timed.timed_rules`), `models` the model.json of each model, `manifest` and `fetched` the pinned public
     files and those of them in use (corpus and path). `results` is the folder that holds results/ with the timings.
     """
     settings = dict(flat(study))
     records = {name: json.loads(Path(file).read_text(encoding="utf-8")) for name, file in models.items()}
-    timings = summarise_benchmarks(jobs["rules"], results, last)
+    timings = summarise_benchmarks(timed, results)
     return {
         "study": study["study"],
         "project": project(root),

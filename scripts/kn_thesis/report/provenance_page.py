@@ -15,22 +15,27 @@ from kn_thesis.report.settings import words
 from kn_thesis.report.show import figure_html, table_html
 from kn_thesis.report.style import save_figure, use_style
 from kn_thesis.report.surroundings import say_project
-from kn_thesis.report.workflow_figure import chapter_colours
 
+COLOURS = {
+    "corpora": "#56B4E9",
+    "models": "#0072B2",
+    "localization": "#009E73",
+    "suppression": "#E69F00",
+    "tracing": "#CC79A7",
+    "editing": "#D55E00",
+    "report": "#6B7280",
+}
 SOURCES = {"train": "trained by the workflow", "hub": "the hub", "path": "a folder"}
 OPENING = (
     "What was run, with which settings, on which data, and how long it took. "
-    "<code>results/provenance.json</code> holds the same for programs."
+    "<code>results/provenance.json</code> holds the same for programs. "
+    "<code>snakemake --rulegraph</code> prints how the rules depend on each other."
 )
-PICTURE = (
-    "Every rule of this study and how many jobs it has, drawn from Snakemake's own plan. Lines lead from what is made "
-    "to what it is made for; those that others already imply are left out."
-)
-HEADS = ["rule", "chapter", "jobs", "with a timing", "total wall time (s)", "longest job (s)", "largest memory (MiB)"]
+HEADS = ["rule", "chapter", "jobs", "total wall time (s)", "longest job (s)", "largest memory (MiB)"]
 
 
-def provenance_html(facts: Mapping[str, Any], workflow: str | Path) -> str:
-    """The body of the page. `facts` is what provenance.json holds, `workflow` the picture of the workflow."""
+def provenance_html(facts: Mapping[str, Any]) -> str:
+    """The body of the page. `facts` is what provenance.json holds."""
     software = {"Python": facts["machine"]["python"]} | facts["packages"]
     machine = {name: facts["machine"][name] for name in ("system", "processor", "cpus")}
     run = {"study": facts["study"], "commit": say_project(facts["project"])}
@@ -39,7 +44,6 @@ def provenance_html(facts: Mapping[str, Any], workflow: str | Path) -> str:
         _paragraph(OPENING),
         _heading("run", "What was run"),
         _pairs(run, "project", "The study, and the version of the project that ran it."),
-        figure_html(workflow, "Boxes for rules, a column per chapter, and lines between them", PICTURE),
         _heading("settings", "Settings"),
         _pairs(facts["configuration"], "configuration", "The whole configuration, defaults included."),
         _pairs(facts["seeds"], "seeds", "Every seed in it: all chance in the study comes from these."),
@@ -101,7 +105,7 @@ def _times(timings: Sequence[Mapping[str, Any]]) -> list[str]:
         download=False,
     )
     parts = [_paragraph(html.escape(say_benchmarks(table)))]
-    if table["timed"].any():
+    if len(table):
         parts.append(_bars(table))
     return [*parts, shown]
 
@@ -111,7 +115,7 @@ def _bars(table: pd.DataFrame) -> str:
     use_style()
     with tempfile.TemporaryDirectory() as folder:
         svg = Path(folder, "timings.svg")
-        save_figure(plot_benchmarks(table, chapter_colours()), svg, svg.with_suffix(".png"))
+        save_figure(plot_benchmarks(table, COLOURS), svg, svg.with_suffix(".png"))
         return figure_html(svg, "Bars of the time that each rule took", "Total wall time of the rules that took most.")
 
 

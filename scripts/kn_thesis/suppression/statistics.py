@@ -94,6 +94,7 @@ def suppression_tests(
     by_set = dict(list(effects.groupby(KEY, observed=True, sort=False)))
     compared = dict(list(controls.groupby(KEY, observed=True, sort=False)))
     frames = []
+    frozen = gc.get_freeze_count()
     gc.freeze()  # statsmodels collects garbage at each correction: a quarter of a second with all modules in memory
     for one in sets[sets["draw"] == 0].itertuples():
         key = (one.kind, one.set, one.operation)
@@ -106,7 +107,8 @@ def suppression_tests(
             if key in compared:
                 frame = frame.assign(**_control_values(compared[key], order))
         frames.append(frame)
-    gc.unfreeze()
+    if not frozen:
+        gc.unfreeze()
     table = pd.concat(frames, ignore_index=True).reindex(columns=COLUMNS)
     table["beyond_controls"] = table["beyond_controls"].eq(True)  # there may be none to compare with
     table["p_controls"] = table["p_controls"].where(table["prompts"] >= FEWEST)

@@ -86,12 +86,13 @@ def trace_prompt(
     name: str,
     settings: Settings,
     room: Room | None = None,
+    deviation: float | None = None,
 ) -> Probabilities:
     """Trace one prompt; `words` are its target and, where there is one, its foil, in the same place.
 
     cue: first token that is corrupted and one past the last. The noise depends on `name`, the seed and the cue's length
-    alone. room: None: one of its own. Raises UserError for a prompt that is longer than the model can read, does not
-    fit in memory, or has no finite answer.
+    alone. room: None: one of its own. deviation: see `cue_noise`. Raises UserError for a prompt that is longer than the
+    model can read, does not fit in memory, or has no finite answer.
     """
     adapter, room = model.adapter, room or room_of(model, settings)
     tokens = len(words[0].input_ids)
@@ -104,7 +105,8 @@ def trace_prompt(
         raise UserError(f"a prompt of {needed} tokens is longer than the model's {model.positions}; leave it out")
     total = [np.zeros(1)] * 3
     for (ids, gap), wanted in asked.items():
-        found = _trace(model, ids, gap, [token for _, token in wanted], cue, tokens, name, settings, room)
+        asked_tokens = [token for _, token in wanted]
+        found = _trace(model, ids, gap, asked_tokens, cue, tokens, name, settings, room, deviation)
         share = np.zeros((len(wanted), len(words)))
         share[range(len(wanted)), [number for number, _ in wanted]] = 1  # a word is the sum of its tokens
         total = [sum_ + part @ share for sum_, part in zip(total, found, strict=True)]
@@ -121,10 +123,11 @@ def _trace(
     name: str,
     settings: Settings,
     room: Room,
+    deviation: float | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Log-probabilities of tokens at one gap: as the arrays of `Probabilities`."""
     adapter, layers = model.adapter, model.adapter.layers
-    noise = cue_noise(adapter, len(ids), cue, settings.draws, settings.noise, settings.seed, name)
+    noise = cue_noise(adapter, len(ids), cue, settings.draws, settings.noise, settings.seed, name, deviation)
     input_ids = torch.tensor(ids, device=model.device)
     window = scaled_window(layers, settings.window)
     cells = [cell for kind in settings.kinds for cell in cells_of(kind, layers, window)]

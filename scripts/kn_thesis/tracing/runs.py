@@ -55,19 +55,27 @@ def run_layers(adapter: Adapter, input_ids: Tensor, noise: Tensor | None = None)
 
 
 def cue_noise(
-    adapter: Adapter, tokens: int, cue: tuple[int, int], draws: int, sigmas: float, seed: int, name: str
+    adapter: Adapter,
+    tokens: int,
+    cue: tuple[int, int],
+    draws: int,
+    sigmas: float,
+    seed: int,
+    name: str,
+    deviation: float | None = None,
 ) -> Tensor:
     """Gaussian noise (draws, tokens, hidden) of `sigmas` standard deviations of the words' embeddings on cue tokens.
 
-    cue: first token and one past the last. The noise depends on seed, the prompt's `name` and the cue's length, and on
-    nothing else: other prompts, their order and the batch change nothing.
+    cue: first token and one past the last. deviation: `standard_deviation` of the words' embeddings (None: it is worked
+    out here, which takes a pass over the whole matrix). The noise depends on seed, the prompt's `name` and the cue's
+    length, and on nothing else: other prompts, their order and the batch change nothing.
     """
     embeddings = adapter.word_embeddings()
     generator = torch.Generator().manual_seed(rank("noise", seed, name) % 2**63)
     first, last = cue
     drawn = torch.randn(draws, last - first, embeddings.shape[1], generator=generator, dtype=torch.float64)
     noise = torch.zeros(draws, tokens, embeddings.shape[1], device=embeddings.device, dtype=embeddings.dtype)
-    scale = sigmas * standard_deviation(embeddings)
+    scale = sigmas * (standard_deviation(embeddings) if deviation is None else deviation)
     noise[:, first:last] = (scale * drawn).to(noise)
     return noise
 

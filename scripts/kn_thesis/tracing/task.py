@@ -17,6 +17,7 @@ from kn_thesis.tracing.names import NO_CUE, NO_TOKEN, NOT_SAMPLED, TOO_LONG, TRA
 from kn_thesis.tracing.prompt import Settings, room_of, trace_prompt
 from kn_thesis.tracing.results import Tracing
 from kn_thesis.tracing.roles import ROLES, roles, shared_site
+from kn_thesis.tracing.runs import standard_deviation
 from kn_thesis.tracing.spans import token_span
 
 if TYPE_CHECKING:
@@ -62,9 +63,10 @@ def trace_task(
     table = pd.DataFrame({"prompt": prompts["prompt"], "cluster": clusters, "status": status})
     numbers: dict[int, dict[str, Any]] = {}
     frames, room = [], room_of(model, settings)
+    deviation = standard_deviation(model.adapter.word_embeddings()) if chosen else None
     for [name] in shown([[name] for name in chosen], len(chosen), "tracing", "prompt", progress):
         row = rows[name]
-        found = trace_prompt(model, row.words, row.cue, name, settings, room)
+        found = trace_prompt(model, row.words, row.cue, name, settings, room, deviation)
         numbers[row.number], frame = _tables(model.tokenizer, name, row, found, settings)
         frames.append(frame)
     table.loc[list(numbers), "status"] = TRACED
