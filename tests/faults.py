@@ -38,7 +38,7 @@ WAITS = """
         rename = os.replace
         def replace(*paths):
             met.touch()
-            until = time.monotonic() + 120
+            until = time.monotonic() + 1800
             while not Path({go!r}).exists() and time.monotonic() < until:
                 time.sleep(0.05)
             rename(*paths)
@@ -84,11 +84,11 @@ def started(study: Path, *targets: str, environment: dict[str, str] | None = Non
 def run(study: Path, *targets: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
     """Snakemake's exit code and words."""
     with started(study, *targets, environment=environment) as process:
-        words, _ = process.communicate(timeout=300)
+        words, _ = process.communicate(timeout=1800)
     return process.returncode, words
 
 
-def wait_for(path: Path, seconds: float = 60) -> None:
+def wait_for(path: Path, seconds: float = 600) -> None:
     """Wait until a file is there."""
     until = time.monotonic() + seconds
     while not path.exists():
