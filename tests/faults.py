@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -88,10 +88,10 @@ def run(study: Path, *targets: str, environment: dict[str, str] | None = None) -
     return process.returncode, words
 
 
-def wait_for(path: Path, seconds: float = 600) -> None:
-    """Wait until a file is there."""
+def wait_for(path: Path, seconds: float = 600, unless: Callable[[], bool] = lambda: False) -> None:
+    """Wait until a file is there, or `unless()` is true."""
     until = time.monotonic() + seconds
-    while not path.exists():
+    while not path.exists() and not unless():
         assert time.monotonic() < until, f"{path} has not come"
         time.sleep(0.02)
 
