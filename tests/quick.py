@@ -53,7 +53,7 @@ def _named(function: FunctionType) -> Iterator[Any]:
     for name in names & function.__globals__.keys():
         value = function.__globals__[name]
         yield value
-        if isinstance(value, ModuleType) and (value.__file__ or "").startswith(TESTS):
+        if isinstance(value, ModuleType) and (getattr(value, "__file__", None) or "").startswith(TESTS):
             yield from (vars(value)[part] for part in names & vars(value).keys())
 
 
