@@ -54,6 +54,7 @@ bench: $(VENV)/installed
 	$(BIN)/python scripts/bench_suppression.py $(ARGS)
 	$(BIN)/python scripts/bench_tracing.py $(ARGS)
 	$(BIN)/python scripts/bench_editing.py $(ARGS)
+	$(BIN)/python scripts/bench_plan.py $(ARGS)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

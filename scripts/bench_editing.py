@@ -6,7 +6,7 @@ Random models of real shapes; random words, a token each. An edit takes v* (loss
 with a prefix, and one kept text; every loss is computed, so that each edit costs the same), the change of weights, and
 17 questions with two answers each, before and after. The plain algorithm (tests/reference_editing.py) runs the whole
 untouched model for each text, each step and each token of an answer; it is timed on some of the edits, ours on all.
-Exit code 1 when a bound is missed: the speed-up, or agreement of v* and of the answers' log-probabilities. `--quick`
+Exit code 1 when v* or the answers' log-probabilities differ; the speed-up is a statement (bench_models.py). `--quick`
 takes small models and checks agreement alone.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bench_models import asked, concluded, measured, random_model
+from bench_models import asked, concluded, measured, random_model, stated
 from kn_thesis.corpora.gaps import GapTokenizer
 from kn_thesis.editing.answers import answers
 from kn_thesis.editing.request import Question, Request
@@ -27,7 +27,7 @@ from kn_thesis.editing.update import Edit
 from kn_thesis.models.families import FAMILIES
 from tests.reference_editing import evaluate, read, rome, value_module
 
-BOUNDS = {"gpt2": 3.0}  # times faster, at least
+BOUNDS = {"gpt2": 3.0}  # times faster, at least, as stated
 AGREEMENT = 1e-4  # of v*, relative to its length
 LOGARITHMS = 1e-3  # of answers' probabilities, nats: what a v* that differs by so much may make of them
 REQUESTS = 16
@@ -37,12 +37,12 @@ ASKED = {"reliability": 1, "generality": 6, "locality": 10}
 SUBJECT = (2, 3)  # its first word's place in the prompt, and how many words it has
 COLUMNS = (
     *("model", "algorithm", "layer", "layers", "texts", "steps", "questions", "edits", "seconds", "seconds_editing"),
-    *("seconds_asking", "edits_per_second", "peak_mib", "measure", "value"),
+    *("seconds_asking", "edits_per_second", "peak_mib", "measure"),
 )
 
 
 def main() -> int:
-    """Run everything, print a table, write the CSV; 1 when a bound is missed."""
+    """Run everything, print a table, write the CSV; 1 when something is missed."""
     arguments = asked("Plain editing against ours on random models.", "editing")
     rows: list[dict[str, object]] = []
     causal = [family for family in arguments.models if FAMILIES[family].objective == "causal"]
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def bench(family: str, quick: bool, rows: list[dict[str, object]]) -> list[str]:
-    """Measure one family, append to `rows`, print; returns the bounds that are missed."""
+    """Measure one family, append to `rows`, print; returns what is missed."""
     model = random_model(family, quick)
     model.positions, model.tokenizer = model.adapter.longest, words_of(model.adapter.vocabulary)
     layers = model.adapter.layers
@@ -73,18 +73,17 @@ def bench(family: str, quick: bool, rows: list[dict[str, object]]) -> list[str]:
     value = max(off_value(run, edit) for run, edit in zip(plain, runs[0].edits, strict=False))
     log = max(float(np.abs(a - b.found).max()) for a, b in zip(runs[0].found, plain, strict=False))
     moved = max(float(np.abs(np.subtract(*run.found)).max()) for run in plain)
-    ratio, bound = speed["ours"] / speed["plain"], None if quick else BOUNDS.get(family)
-    for measure, number in (("speed-up", ratio), ("v*", value), ("answers", log), ("largest change", moved)):
+    ratio = speed["ours"] / speed["plain"]
+    rows.append({"model": family, "measure": "speed-up"} | stated(ratio, None if quick else BOUNDS.get(family)))
+    for measure, number in (("v*", value), ("answers", log), ("largest change", moved)):
         rows.append({"model": family, "measure": measure, "value": f"{number:.4g}"})
-    print(f"  speed-up: {ratio:.1f} times (at least: {bound})")
+    print(f"  speed-up: {ratio:.1f} times")
     print(
         f"  v* differs by {value:.1e} of its length (at most {AGREEMENT:.0e}), answers by {log:.1e} nats",
         end="",
     )
     print(f" (at most {LOGARITHMS:.0e}; edits change them by up to {moved:.2g})\n", flush=True)
     missed = []
-    if bound and ratio < bound:
-        missed.append(f"{family} is {ratio:.1f} times faster, not {bound:g}")
     if not value <= AGREEMENT:
         missed.append(f"{family}'s v* differs from the plain algorithm's by {value:.1e} of its length")
     if not log <= LOGARITHMS:

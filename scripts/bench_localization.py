@@ -3,8 +3,9 @@
     python scripts/bench_localization.py [--quick] [--models bert gpt2 llama] [--threads 2] [--output FILE]
 
 The plain algorithm is the published one (tests/reference_attribution.py): one prompt and one layer at a time, 20 rows
-through the whole model. Exit code 1 when a bound is missed: the speed-up, the integration error against 1,000 nodes,
-or agreement under the same quadrature. `--quick` takes small models and checks agreement and error alone.
+through the whole model. Exit code 1 when the integration error against 1,000 nodes is above the plain algorithm's, or
+scores under the same quadrature differ; the speed-up is a statement (bench_models.py). `--quick` takes small models and
+checks agreement and error alone.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench_models import asked, concluded, measured, random_model
+from bench_models import asked, concluded, measured, random_model, stated
 from kn_thesis.corpora.gaps import Encoded
 from kn_thesis.localization.attribution import attribute
 from kn_thesis.localization.quadrature import quadrature_rule
 from tests.reference_attribution import reference_attribution
 
-BOUNDS = {"bert": 8.0, "gpt2": 20.0}  # times faster, at least
+BOUNDS = {"bert": 8.0, "gpt2": 20.0}  # times faster, at least, as stated
 AGREEMENT = 1e-5  # of the largest score
 NODES = 5  # the default study's
 LENGTHS = (8, 16, 24)
-COLUMNS = ("model", "part", "algorithm", "layers", "tokens", "prompts", "seconds_per_prompt", "peak_mib", "value")
+COLUMNS = ("model", "part", "algorithm", "layers", "tokens", "prompts", "seconds_per_prompt", "peak_mib")
 
 
 def main() -> int:
-    """Run everything, print a table, write the CSV; 1 when a bound is missed."""
+    """Run everything, print a table, write the CSV; 1 when something is missed."""
     arguments = asked("Plain attribution against ours on random models.", "localization")
     rows: list[dict[str, object]] = []
     missed = [line for family in arguments.models for line in bench(family, arguments.quick, rows)]
@@ -38,7 +39,7 @@ def main() -> int:
 
 
 def bench(family: str, quick: bool, rows: list[dict[str, object]]) -> list[str]:
-    """Measure one family, append to `rows`, print; returns the bounds that are missed."""
+    """Measure one family, append to `rows`, print; returns what is missed."""
     model = random_model(family, quick)
     layers, few = model.adapter.layers, 2 if quick else 8
     print(
@@ -85,8 +86,9 @@ def bench(family: str, quick: bool, rows: list[dict[str, object]]) -> list[str]:
         / float(np.abs(exact).sum())
         for name, rule, nodes in (("plain", "riemann", 20), ("ours", "gauss-legendre", NODES))
     }
-    bound = None if quick else BOUNDS.get(family)
-    value("speed-up", "ours", speed, f"speed-up, {LENGTHS} tokens together: {speed:.1f} times (at least: {bound})")
+    about = {"model": family, "part": "speed-up", "algorithm": "ours"}
+    rows.append(about | stated(speed, None if quick else BOUNDS.get(family)))
+    print(f"  speed-up, {LENGTHS} tokens together: {speed:.1f} times", flush=True)
     value(
         "agreement",
         "ours",
@@ -97,8 +99,6 @@ def bench(family: str, quick: bool, rows: list[dict[str, object]]) -> list[str]:
         value("error", name, error, f"integration error of {name}: {error:.2e} of the scores' absolute sum")
     print()
     missed = []
-    if bound and speed < bound:
-        missed.append(f"{family} is {speed:.1f} times faster, not {bound:g}")
     if not agreement <= AGREEMENT:
         missed.append(f"{family} under riemann differs from the plain algorithm by {agreement:.1e}")
     if not errors["ours"] <= errors["plain"]:

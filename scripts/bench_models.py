@@ -1,4 +1,9 @@
-"""What the benchmarks share: their arguments, models of real shapes with random weights, time and memory, the CSV."""
+"""What the benchmarks share: their arguments, models of real shapes with random weights, time and memory, the CSV.
+
+A ratio of two times depends on the processor. A bound on it is a statement: the table says whether this machine meets
+it, and the exit code does not depend on it. What is computed must agree with the plain algorithm everywhere: a
+difference above its bound is MISSED, with exit code 1.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +24,14 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]  # the second for the plain al
 from kn_thesis.files import write_csv  # noqa: E402
 from kn_thesis.models.families import FAMILIES  # noqa: E402
 
+STATED = ("value", "least", "most", "verdict")  # columns of every CSV
 SHAPED = ("bert", "gpt2", "llama")  # families that `random_model` has a shape for
 
 
 def asked(description: str, name: str) -> argparse.Namespace:
     """The arguments quick, models, threads (set already) and output."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--quick", action="store_true", help="small models; what is computed, no bound on speed")
+    parser.add_argument("--quick", action="store_true", help="small models; what is computed, no statement on speed")
     parser.add_argument("--models", nargs="+", choices=SHAPED, default=list(SHAPED))
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="torch threads (default: all cores)")
     parser.add_argument("--output", type=Path, default=ROOT / f"results/bench/{name}.csv")
@@ -34,9 +40,33 @@ def asked(description: str, name: str) -> argparse.Namespace:
     return arguments
 
 
+def stated(value: float, least: float | None = None, most: float | None = None) -> dict[str, object]:
+    """A ratio, the bounds that are stated of it (None: no bound), and whether it is "met", "below" or "above" here."""
+    verdict = "" if least is None and most is None else "met"
+    if least is not None and value < least:
+        verdict = "below"
+    elif most is not None and value > most:
+        verdict = "above"
+    bounds = {"least": "" if least is None else f"{least:g}", "most": "" if most is None else f"{most:g}"}
+    return {"value": f"{value:.4g}"} | bounds | {"verdict": verdict}
+
+
+def statements(rows: Sequence[dict[str, object]]) -> str:
+    """The rows that `stated` made, as a table: what is measured, its value, the bounds and the verdict."""
+    chosen = [row for row in rows if "verdict" in row]
+    named = [" ".join(str(row[key]) for key in ("model", "sets", "part", "measure") if row.get(key)) for row in chosen]
+    wide = max(map(len, named), default=0)
+    lines = [f"{'ratio':<{wide}}{'measured':>10}{'at least':>10}{'at most':>10}"]
+    for name, row in zip(named, chosen, strict=True):
+        line = f"{name:<{wide}}{row['value']:>10}{row['least']:>10}{row['most']:>10}  {row['verdict']}"
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
 def concluded(rows: Sequence[dict[str, object]], columns: Sequence[str], missed: Sequence[str], output: Path) -> int:
-    """Write the CSV, say which bounds are missed; the exit code."""
-    write_csv(output, columns, rows)
+    """Write the CSV, print what is stated of ratios and what is missed; the exit code: 1 when something is missed."""
+    write_csv(output, [*columns, *STATED], rows)
+    print(statements(rows))
     print(f"{len(rows)} measurements in {output}; {torch.get_num_threads()} threads, torch {torch.__version__}")
     for line in missed:
         print(f"MISSED: {line}")

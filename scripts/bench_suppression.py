@@ -6,8 +6,8 @@ The plain algorithm is the one public code runs (tests/reference_suppression.py)
 a time, one row through the whole model, and the untouched model once per prompt. It is timed on one prompt and some of
 the sets. Sets lie in the upper quarter of the layers, as the published determiner neurons do ("published"), or
 anywhere ("all"): there a masked model has to take every token through most of its layers, however that is done, and
-only the batching gains. Exit code 1 when a bound is missed: the speed-up, or agreement. `--quick` takes small models
-and checks agreement alone.
+only the batching gains. Exit code 1 when answers differ; the speed-up is a statement (bench_models.py). `--quick` takes
+small models and checks agreement alone.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from bench_models import asked, concluded, measured, random_model
+from bench_models import asked, concluded, measured, random_model, stated
 from kn_thesis.suppression.restart import OPERATIONS, Change, Reading, changed_answers
 from tests.reference_suppression import plain_answers
 
-BOUNDS = {("bert", "published"): 10.0}  # times faster, at least
+BOUNDS = {("bert", "published"): 10.0}  # times faster, at least, as stated
 AGREEMENT = 1e-4  # nats, or of a log-probability beyond 1 nat
 WORDS, PROMPTS, SETS, NEURONS = 36, 8, 24, 3
 SOME = 8  # sets that the plain algorithm is timed on
 LENGTHS = (8, 16)
 COLUMNS = (
     *("model", "sets", "algorithm", "tokens", "prompts", "changes"),
-    *("answers_per_second", "peak_mib", "measure", "value"),
+    *("answers_per_second", "peak_mib", "measure"),
 )
 
 
 def main() -> int:
-    """Run everything, print a table, write the CSV; 1 when a bound is missed."""
+    """Run everything, print a table, write the CSV; 1 when something is missed."""
     arguments = asked("Plain suppression against ours on random models.", "suppression")
     rows: list[dict[str, object]] = []
     missed = [line for family in arguments.models for line in bench(family, arguments.quick, rows)]
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def bench(family: str, quick: bool, rows: list[dict[str, object]]) -> list[str]:
-    """Measure one family, append to `rows`, print; returns the bounds that are missed."""
+    """Measure one family, append to `rows`, print; returns what is missed."""
     model = random_model(family, quick)
     layers = model.adapter.layers
     print(f"{family}: {layers} layers of {model.adapter.width} neurons, {model.adapter.vocabulary} tokens")
@@ -72,13 +72,11 @@ def bench(family: str, quick: bool, rows: list[dict[str, object]]) -> list[str]:
             off = np.abs(answers["ours"][:, :SOME] - answers["plain"]) / np.maximum(1, np.abs(answers["plain"]))
             difference = max(difference, float(off.max()))
         speed = seconds["plain"] / seconds["ours"]
-        bound = None if quick else BOUNDS.get((family, placement))
-        for measure, value in (("speed-up", speed), ("difference", difference)):
-            rows.append({"model": family, "sets": placement, "measure": measure, "value": f"{value:.4g}"})
-        print(f"  speed-up, {LENGTHS} tokens together: {speed:.1f} times (at least: {bound})")
+        about = {"model": family, "sets": placement}
+        rows.append(about | {"measure": "speed-up"} | stated(speed, None if quick else BOUNDS.get((family, placement))))
+        rows.append(about | {"measure": "difference", "value": f"{difference:.4g}"})
+        print(f"  speed-up, {LENGTHS} tokens together: {speed:.1f} times")
         print(f"  log-probabilities differ from the plain ones by {difference:.1e}", flush=True)
-        if bound and speed < bound:
-            missed.append(f"{family}, sets in {placement} layers: {speed:.1f} times faster, not {bound:g}")
         if not difference <= AGREEMENT:
             missed.append(f"{family}, sets in {placement} layers: differs from the plain algorithm by {difference:.1e}")
     print()

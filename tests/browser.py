@@ -42,7 +42,7 @@ FLAGS = (
 LAUNCH = (
     "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
 )
-PATIENCE = 60  # seconds for one answer
+PATIENCE = 600  # seconds for one answer, on a busy machine
 
 
 class BrowserError(Exception):

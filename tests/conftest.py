@@ -18,13 +18,20 @@ from filelock import FileLock
 from tests.bad_input import TRIED
 from tests.browser import Browser, find_chromium
 from tests.hub_server import Hub, make_model
+from tests.quick import is_quick
 from tests.study import copy_repository, run_study
 
-FIRST = ("test_reproducible.py", "test_reruns.py", "test_incremental.py")
+# The longest files come first, so that no process is left alone with one at the end. Whoever wants the finished study
+# waits for it: it is run by the first, while the second process runs the study a second time, and a third needs none.
+FIRST = ("test_on_slurm.py", "test_reproducible.py", "test_memory.py", "test_reruns.py", "test_incremental.py")
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that run whole studies come first, so that no process is left alone with one at the end."""
+    """Mark the quick tests, and put the longest files first."""
+    for item in items:
+        if isinstance(item, pytest.Function) and is_quick(item):
+            item.add_marker(pytest.mark.quick)
     items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
 
 

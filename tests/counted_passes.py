@@ -1,4 +1,4 @@
-"""A model whose passes are counted as plan.work has them: one token through one layer, there and back."""
+"""Passes as plan.work has them, counted in a model: one token through one layer, there and back; and operations."""
 
 from __future__ import annotations
 
@@ -9,6 +9,22 @@ from types import SimpleNamespace
 from typing import Any
 
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+
+class Operations(TorchDispatchMode):
+    """Floating-point operations by torch's own formulas; its FlopCounterMode cannot follow torch.autograd.grad."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if formula := flop_registry.get(func.overloadpacket):
+            self.found += formula(*args, **(kwargs or {}), out_val=result)
+        return result
 
 
 @dataclass

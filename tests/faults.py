@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -38,7 +38,7 @@ WAITS = """
         rename = os.replace
         def replace(*paths):
             met.touch()
-            until = time.monotonic() + 120
+            until = time.monotonic() + 1800
             while not Path({go!r}).exists() and time.monotonic() < until:
                 time.sleep(0.05)
             rename(*paths)
@@ -84,14 +84,14 @@ def started(study: Path, *targets: str, environment: dict[str, str] | None = Non
 def run(study: Path, *targets: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
     """Snakemake's exit code and words."""
     with started(study, *targets, environment=environment) as process:
-        words, _ = process.communicate(timeout=300)
+        words, _ = process.communicate(timeout=1800)
     return process.returncode, words
 
 
-def wait_for(path: Path, seconds: float = 60) -> None:
-    """Wait until a file is there."""
+def wait_for(path: Path, seconds: float = 600, unless: Callable[[], bool] = lambda: False) -> None:
+    """Wait until a file is there, or `unless()` is true."""
     until = time.monotonic() + seconds
-    while not path.exists():
+    while not path.exists() and not unless():
         assert time.monotonic() < until, f"{path} has not come"
         time.sleep(0.02)
 

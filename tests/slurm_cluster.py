@@ -22,7 +22,7 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "sinfo", "scontrol")
 SYSTEM = Path("/etc/slurm")
-PATIENCE = 30.0  # seconds, until a daemon answers or has gone
+PATIENCE = 300.0  # seconds, until a daemon answers or has gone
 
 CONFIGURATION = """\
 ClusterName=tests

@@ -1,33 +1,34 @@
-"""The smoke study on a SLURM of this machine's own, through the study's profile; one job is cancelled on the way."""
+"""A part of a study on a SLURM of this machine's own, through the study's profile; one job is cancelled on the way."""
 
 from __future__ import annotations
 
 import importlib.util
-import re
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests import slurm_cluster
-from tests.study import SMOKE, edit
+from tests.faults import faulty, wait_for
 
-PATIENCE = 1800.0  # seconds, for the whole study beside other work
-# All groups share submissions: starting Snakemake twice for each is what takes time here.
-SHARED = ("corpora", "training", "covariance", "prompts", "answers", "attribution")
-SHARED += ("selection", "suppression", "tracing", "editing", "tests")
-COMMAND = [
-    *(sys.executable, "-m", "snakemake", "--workflow-profile", "workflow/profiles/slurm", "--configfile", SMOKE),
-    *("--cores", "1", "--slurm-partition-config", "workflow/profiles/slurm/partitions.yaml"),
-    *("--group-components", *(f"{name}=50" for name in SHARED)),
+PATIENCE = 3600.0  # seconds, beside other work
+OPTIONS = [
+    *("--workflow-profile", "workflow/profiles/slurm", "--cores", "1"),
+    *("--slurm-partition-config", "workflow/profiles/slurm/partitions.yaml"),
     *("--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2", "--verbose"),
 ]
+# The first job that comes here says which one it is, and is at work until it is cancelled.
+IS_CANCELLED = """
+        said = met.with_suffix(".said")
+        said.write_text(os.environ["SLURM_JOB_ID"])
+        os.replace(said, met)
+        time.sleep(3600)
+"""
 
 
 @dataclass(frozen=True)
 class SlurmRun:
-    """said: stdout and stderr of Snakemake. cancelled: SLURM's number of the job that was cancelled, "" for none."""
+    """said: stdout and stderr of Snakemake. cancelled: SLURM's number of the job that was cancelled."""
 
     said: str
     cancelled: str
@@ -40,17 +41,20 @@ def why_not() -> str | None:
     return slurm_cluster.why_not()
 
 
-def run_on_slurm(study: Path, cluster: Path) -> SlurmRun:
-    """Run the smoke study in a copy of the repository, on a cluster that keeps its files in the folder `cluster`.
+def run_on_slurm(study: Path, folder: Path, script: str, *arguments: str) -> SlurmRun:
+    """Run Snakemake in a copy of the repository, on a cluster that keeps its files in `folder`, which is empty.
 
-    One model may use a GPU, so that the cluster's are asked for. Fails with Snakemake's own words.
+    The first job of `script` (its file's name) is cancelled while it is at work. Fails with Snakemake's own words.
     """
-    edit(study / SMOKE, "    family: llama\n    device: cpu\n", "    family: llama\n    device: auto\n")
-    log = cluster.parent / "said.txt"
-    with slurm_cluster.cluster(cluster) as environment, log.open("w") as out:
-        process = subprocess.Popen(COMMAND, cwd=study, env=environment, stdout=out, stderr=subprocess.STDOUT)
+    fault, log = faulty(folder / "fault", script, IS_CANCELLED), folder / "said.txt"
+    command = [sys.executable, "-m", "snakemake", *OPTIONS, *arguments]
+    with slurm_cluster.cluster(folder / "cluster") as environment, log.open("w") as out:
+        process = subprocess.Popen(command, cwd=study, env=environment | fault, stdout=out, stderr=subprocess.STDOUT)
         try:
-            cancelled = _cancel_one("attribution", process, environment)
+            wait_for(folder / "fault/met", PATIENCE, unless=lambda: process.poll() is not None)
+            cancelled = (folder / "fault/met").read_text() if (folder / "fault/met").exists() else ""
+            if cancelled:
+                subprocess.run(["scancel", cancelled], env=environment, check=True)
             code = process.wait(PATIENCE)
         finally:
             process.terminate()
@@ -58,17 +62,3 @@ def run_on_slurm(study: Path, cluster: Path) -> SlurmRun:
     said = log.read_text(encoding="utf-8")
     assert code == 0, said[-6000:]
     return SlurmRun(said, cancelled)
-
-
-def _cancel_one(group: str, process: subprocess.Popen[bytes], environment: dict[str, str]) -> str:
-    """Cancel the first job of a group that runs; its number. Returns "" when the study ends before there is one."""
-    end = time.monotonic() + PATIENCE
-    while process.poll() is None and time.monotonic() < end:
-        ask = ["squeue", "--noheader", "--states=RUNNING", "--format=%i %k"]
-        jobs = subprocess.run(ask, env=environment, text=True, capture_output=True).stdout
-        if found := re.search(rf"^(\d+) rule_{group}", jobs, re.MULTILINE):
-            time.sleep(8)  # it is at work
-            subprocess.run(["scancel", found[1]], env=environment, check=True)
-            return found[1]
-        time.sleep(0.5)
-    return ""

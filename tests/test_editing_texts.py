@@ -128,7 +128,7 @@ def said(sources: list[dict[str, Any]], cache: Path, **variables: str) -> list[s
     clean = {k: v for k, v in os.environ.items() if not k.startswith("HF_") and not k.lower().endswith("_proxy")}
     clean |= {"HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*", "PYTHONPATH": str(SCRIPTS)}
     command = [sys.executable, "-c", PROGRAM, json.dumps(sources)]
-    job = subprocess.run(command, cwd=cache, env=clean | variables, capture_output=True, text=True, timeout=120)
+    job = subprocess.run(command, cwd=cache, env=clean | variables, capture_output=True, text=True, timeout=600)
     assert job.returncode == 0, job.stderr
     assert not job.stderr, "the library's own remarks stay off the terminal"
     return job.stdout.splitlines()

@@ -45,7 +45,7 @@ def test_of_two_runs_at_once_the_second_is_refused(finished_study: Path, tmp_pat
         assert code == 1 and f"error: another run is at work in {study}: wait until it ends" in words
         assert "Traceback" not in words
         go.touch()
-        words, _ = first.communicate(timeout=60)
+        words, _ = first.communicate(timeout=600)
         assert first.returncode == 0, words
     assert same(study, finished_study, TABLE)
 
@@ -60,7 +60,7 @@ def test_jobs_that_outlive_their_run_are_waited_for(finished_study: Path, tmp_pa
         assert code == 1 and "The last run was killed, and jobs of it are still at work here" in words
         assert not (study / TABLE).exists()
         go.touch()
-        first.communicate(timeout=60)  # its jobs have its output's pipe
+        first.communicate(timeout=600)  # its jobs have its output's pipe
     code, words = run(study, TABLE)
     assert code == 0 and "its lock is removed" in words, words
     assert same(study, finished_study, TABLE)

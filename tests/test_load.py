@@ -40,7 +40,7 @@ def through_the_hub(hub: Hub, cache: Path, name: str, revision: str = "") -> sub
     clean = {k: v for k, v in os.environ.items() if not k.startswith("HF_") and not k.lower().endswith("_proxy")}
     clean |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*"}
     command = [sys.executable, "-c", PROGRAM, name, revision]
-    return subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True, timeout=600)
 
 
 def test_the_hub_gives_the_same_model_as_its_folder(hub: Hub, tiny_models: dict[str, Path], tmp_path: Path) -> None:

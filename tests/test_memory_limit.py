@@ -86,7 +86,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=300,
+        timeout=600,
     )
     logs = "".join(log.read_text()[-2000:] for log in sorted(folder.glob("*.limited.log")))
     assert done.returncode == 0, done.stdout[-4000:] + logs

@@ -1,11 +1,7 @@
-"""Passes, bytes and times as `make plan` has them, against those of the smoke study's jobs, done again or read off."""
+"""Passes and bytes as `make plan` has them, against those of the smoke study's jobs, done again or read off."""
 
 from __future__ import annotations
 
-import re
-import resource
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from bench_plan import benchmark, of_study
 from kn_thesis.configuration.schema import Study
 from kn_thesis.corpora.gaps import encoded_from
 from kn_thesis.editing import asked as asked_module
@@ -32,7 +29,6 @@ from kn_thesis.models.architecture import Settings
 from kn_thesis.models.batches import batches
 from kn_thesis.models.evaluate import evaluate_prompts
 from kn_thesis.models.load import Model, load_model
-from kn_thesis.plan import request
 from kn_thesis.plan.table import rule_of
 from kn_thesis.suppression.task import Settings as Suppressing
 from kn_thesis.suppression.task import suppress_task
@@ -217,29 +213,14 @@ def test_bytes_are_those_of_the_smoke_study_s_files(plan: dict[str, Any], finish
         assert planned(plan, rule)["stored"] == pytest.approx(found, rel=TOLERANCE), rule
 
 
-def benchmark(study: Path, job: dict[str, Any]) -> float:
-    """Seconds of processor time that a job of the study took, so that what else ran meanwhile does not count."""
-    rule = rule_of(job["name"], job["model"])
-    rest = job["name"].removeprefix(f"{rule}_")
-    if rule == "edit_tasks":
-        rest = re.sub(r"_(rome|knowledge_neuron)$", r"/\1", rest)
-    places = [rest, job["model"], f"{job['model']}/rome"]
-    found = [path for place in places if (path := study / f"results/benchmarks/{rule}/{place}.tsv").exists()]
-    header, *_, last = found[0].read_text().splitlines()
-    row = dict(zip(header.split("\t"), last.split("\t"), strict=True))
-    return float(row["cpu_time"]) or float(row["s"])  # of the shortest jobs Snakemake sees no time
-
-
-def test_times_are_those_of_the_smoke_study_s_jobs(plan: dict[str, Any], finished_study: Path) -> None:
-    """Within a factor of two, in all and by chapter. Most is spent on imports: these are timed here and now."""
-    jobs = [job for job in plan["jobs"] if job["name"] != "make_world"]
-    took = np.array([benchmark(finished_study, job) for job in jobs])
-    before = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
-    imports = "from kn_thesis.models.load import load_model; from transformers import GPT2LMHeadModel"
-    subprocess.run([sys.executable, "-c", imports], cwd=ROOT / "scripts", check=True)
-    start = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - before
-    pace = max(1.0, start / request.START)  # of a slower machine
-    expected = np.array([job["seconds"] for job in jobs])
-    for chapter in (*CHAPTERS, "all"):
-        rows = [chapter in (job["chapter"], "all") for job in jobs]
-        assert took[rows].sum() / 2 < pace * expected[rows].sum() < 2 * took[rows].sum(), (chapter, start)
+def test_every_job_s_time_is_held_against_its_plan_by_the_benchmark(plan: dict[str, Any], finished_study: Path) -> None:
+    """`make bench` finds each job's file, and adds up by chapter what is planned and what was measured."""
+    jobs = [job for job in plan["jobs"] if job["model"]]
+    found = [benchmark(job, finished_study) for job in jobs]
+    assert all(found) and len(found) > 30
+    rows = {row["part"]: row for row in of_study(plan["jobs"], finished_study)}
+    assert set(rows) == {*(f"study: {chapter}" for chapter in (*CHAPTERS, "all jobs")), "study"}
+    processor = sum(one.processor for one in found)
+    assert float(rows["study: all jobs"]["measured"]) == pytest.approx(processor, rel=1e-3)
+    planned = sum(job["seconds"] for job in jobs)
+    assert float(rows["study: all jobs"]["planned"]) >= planned * (1 - 1e-3)  # more on a machine that imports slowly

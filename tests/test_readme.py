@@ -20,7 +20,7 @@ from kn_thesis.configuration.schema import Model
 from tests.readme import README, ROOT, blocks, commands, succeeds, with_environment
 from tests.study import SMOKE, copy_repository
 
-MY_MODEL = "test_examples.py::test_a_model_of_one_s_own_is_studied_to_its_report"
+MY_MODEL = "test_examples.py::test_a_model_of_one_s_own_is_studied"
 FAMILY = "test_examples.py::test_a_family_of_one_s_own_is_taken_apart_rightly"
 PLANNED = "test_readme.py::test_with_conda_or_a_cluster_the_plan_is_made"
 VIEWS = "test_readme.py::test_snakemake_s_own_views"
@@ -58,7 +58,7 @@ RUN_BY: dict[str, str | tuple[str, str]] = {
         ".ci/run",
         "pip install --quiet --require-hashes --no-deps -r envs/slurm.txt",
     ),
-    # The paper's study is planned; test_reproducible.py runs a small one through the same profile.
+    # The paper's study is planned; test_on_slurm.py runs a part of the smallest one through the same profile.
     "snakemake --workflow-profile workflow/profiles/slurm --configfile resources/studies/paper.yaml": PLANNED,
 }
 

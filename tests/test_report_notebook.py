@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kn_thesis.report.pages import notebook_html
+from kn_thesis.report.pages import notebook_html, run_notebook
 
 TEMPLATES = Path(__file__).parents[1] / "workflow/report"
 
@@ -68,3 +69,18 @@ def test_parameters_stand_there_once_as_they_were_given(tmp_path: Path, given: b
 def test_a_notebook_without_code_has_no_such_part_of_it(tmp_path: Path) -> None:
     text, rest = converted(tmp_path, {"cell_type": "markdown", "metadata": {}, "source": "Only words."})
     assert "Only words." in text and "highlight" not in rest
+
+
+def test_a_busy_machine_s_kernel_has_an_hour_to_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """papermill gives up after a minute by itself, and a study on a busy machine ended without a report."""
+    asked: dict[str, Any] = {}
+
+    def run(_: str, executed: str, **options: Any) -> None:
+        asked.update(options)
+        Path(executed).write_text('{"cells": [], "metadata": {}}', encoding="utf-8")
+
+    monkeypatch.setattr("papermill.execute_notebook", run)
+    for name in ("PYTHONPATH", "PYDEVD_DISABLE_FILE_VALIDATION", "IPYTHONDIR"):
+        monkeypatch.setenv(name, "")  # as it was, afterwards
+    run_notebook(tmp_path / "a.ipynb", tmp_path / "b.ipynb", {}, tmp_path)
+    assert asked["start_timeout"] >= 3600

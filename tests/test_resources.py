@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import math
 import re
-import resource
-import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -21,7 +17,6 @@ from tests.study import ROOT, snakemake
 
 CONFIGS = yaml.safe_load((ROOT / "resources/models.yaml").read_text())
 SMALL = Shape(layers=2, hidden=32, intermediate=64, heads=2, vocabulary=2000, positions=128)
-QUIET = 1.25  # seconds that the yardstick takes where nothing else runs, and a dry run of the paper's study 10
 LARGE = shape_from_config(CONFIGS["meta-llama/Llama-2-7b-hf"])
 
 
@@ -150,23 +145,10 @@ def test_the_paper_s_jobs_ask_by_their_model(planned: str) -> None:
     assert "gpu" not in tests and tests["mem_mb"] >= 1000 and math.isfinite(tests["runtime"])
 
 
-def yardstick() -> float:
-    """How many times as slow as an idle core of 2026 this one is here and now, at work of a dry run's kind."""
-    source = Path(find_spec("snakemake").origin).with_name("workflow.py").read_text(encoding="utf-8")
-    began = time.process_time()
-    for _ in range(40):
-        ast.dump(ast.parse(source))
-    return (time.process_time() - began) / QUIET
-
-
 def test_as_many_jobs_are_submitted_as_the_documents_say(tmp_path: Path) -> None:
     profile = yaml.safe_load((ROOT / "workflow/profiles/slurm/config.yaml").read_text())
     options = ("--cores", "1", "--dry-run", "--group-components", *profile["group-components"])
-    slow, began = yardstick(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     done = snakemake(ROOT, *options, "--directory", str(tmp_path), configfile="resources/studies/paper.yaml")
-    took = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - began
-    slow = (slow + yardstick()) / 2
-    assert took / slow < 15, f"{took:.1f} s, on a machine {slow:.2f} times as slow as two idle cores of 2026"
     jobs = int(re.search(r"^total +(\d+)$", done.stdout, re.MULTILINE)[1])
     assert jobs <= 5000
     groups = re.findall(r"Group job (\w+) \(jobs", done.stdout)
@@ -180,17 +162,16 @@ def test_as_many_jobs_are_submitted_as_the_documents_say(tmp_path: Path) -> None
     assert f"one for the covariance, and {rest} for all else" in text
 
 
-def test_a_finished_study_s_jobs_took_no_more_than_they_asked_for(finished_study: Path) -> None:
-    """Measured memory and time of the smoke study, from its benchmark files, against what its plan says."""
+def test_a_finished_study_s_jobs_took_no_more_memory_than_they_asked_for(finished_study: Path) -> None:
+    """Measured memory of the smoke study, from its benchmark files, against what its plan says."""
     done = snakemake(finished_study, "--cores", "1", "--dry-run", "--forceall")
     checked = 0
     for rule, block in re.findall(r"rule (\w[\w-]*):\n((?: .+\n)+)", done.stdout):
-        asked = dict(re.findall(r"(mem_mb|runtime)=(\d+)", block))
+        asked = dict(re.findall(r"(mem_mb)=(\d+)", block))
         benchmark = re.search(r"benchmark: (\S+)", block)
-        if "runtime" in asked and benchmark:
+        if asked and benchmark:
             header, *_, last = (finished_study / benchmark[1]).read_text().splitlines()
             row = dict(zip(header.split("\t"), last.split("\t"), strict=True))
-            assert float(row["s"]) / 60 < int(asked["runtime"]), rule
             assert row["max_rss"] in ("-", "NA") or float(row["max_rss"]) < int(asked["mem_mb"]), rule
             checked += 1
     assert checked > 20

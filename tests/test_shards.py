@@ -1,8 +1,7 @@
-"""A task split over jobs gives the numbers of the whole task, to the last digit; and a lost shard costs one shard."""
+"""A task split over jobs gives the numbers of the whole task, to the last digit."""
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,7 +31,6 @@ from kn_thesis.tracing.results import gathered
 from kn_thesis.tracing.task import trace_task
 from tests.asked_questions import asked, requests_of
 from tests.editing_prompts import CAPITAL, LANDS, facts_table, sentences
-from tests.study import SMOKE, planned_jobs, snakemake
 from tests.test_attribution import prompt_of
 from tests.test_editing_task import CONTINUED
 from tests.test_suppression_effects import PROMPTS, SETTINGS, load, task_of
@@ -148,31 +145,3 @@ def test_editing_is_the_same_bit_for_bit(tmp_path: Path, monkeypatch: pytest.Mon
         pd.testing.assert_frame_equal(getattr(found, field.name), getattr(whole, field.name), check_exact=True)
     edited(None, together=True)
     assert sizes[-1] == 5  # an editor that compares requests is given all of them
-
-
-TASK = "distractor_agreement_relational_noun"
-SIZES = {"evaluated": 100, "attributed": 100}
-TARGETS = [f"results/suppression/gpt2/{TASK}.{name}.parquet" for name in ("effects", "controls", "sets", "words")]
-
-
-def test_in_the_workflow_a_lost_shard_costs_one_shard(finished_study: Path, tmp_path: Path) -> None:
-    study = Path(shutil.copytree(finished_study, tmp_path / "study", symlinks=True))
-    whole, sharded = (study / f"{name}.yaml" for name in ("whole", "sharded"))
-    split = {"shards": {"attribution": 64, "suppression": 64}}
-    for path, tasks in ((whole, SIZES), (sharded, SIZES | split)):
-        path.write_text(yaml.safe_dump({"tasks": tasks}))
-
-    def run(layer: Path) -> dict[str, bytes]:
-        done = snakemake(study, "--cores", "2", *TARGETS, "--configfile", SMOKE, str(layer), configfile="")
-        assert done.returncode == 0, done.stdout[-4000:]
-        found = {target: (study / target).read_bytes() for target in TARGETS}
-        for target in TARGETS:
-            (study / target).unlink()
-        return found
-
-    expected = run(whole)
-    found = run(sharded)
-    assert found == expected
-    (study / f"results/suppression/gpt2/{TASK}/2-of-2.safetensors").unlink()
-    jobs = planned_jobs(study, "--configfile", SMOKE, str(sharded), "--", *TARGETS, configfile="")
-    assert jobs == {"suppress_neurons": 1, "gather_suppression": 1}

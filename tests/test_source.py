@@ -42,7 +42,7 @@ def record(endpoint: str, cache: Path, folder: Path, identifier: str, revision: 
         | environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
 
 

@@ -67,7 +67,7 @@ def test_a_token_goes_to_the_hub_and_nowhere_else(tiny_models: dict[str, Path], 
             env=surroundings(hub.url, home),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
     assert job.returncode == 0, job.stderr
     lines = job.stdout.splitlines()

@@ -20,6 +20,7 @@ from kn_thesis.models.summary import not_learned
 from kn_thesis.report.anchors import with_anchors
 
 PARTS = ("page.css", "theme.js", "page.js")
+KERNEL_STARTS = 3600  # seconds that a kernel has to start, on a busy machine; one that dies is noticed at once
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def run_notebook(notebook: Path, executed: Path, parameters: Mapping[str, Any], 
                 kernel_name="python3",
                 progress_bar=False,
                 log_output=False,
+                start_timeout=KERNEL_STARTS,
                 cwd=os.getcwd(),
             )
         except PapermillExecutionError as error:
