@@ -10,7 +10,7 @@ from kn_thesis.models.evaluate import evaluate_prompts
 from kn_thesis.models.load import load_model
 
 with logged(snakemake.log[0], snakemake.input):
-    model = load_model(Path(snakemake.input.model[0]).parent, attention="sdpa", **snakemake.params.loading)
+    model = load_model(Path(snakemake.input.model[0]).parent, **snakemake.params.loading)
     tables = [pd.read_parquet(path) for path in snakemake.input.prompts]
     prompts = pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
     evaluation = evaluate_prompts(model, prompts, snakemake.params.batch_tokens)
