@@ -89,7 +89,7 @@ def adapter_logits(adapter: Adapter, input_ids: Tensor) -> Tensor:
     for layer in range(adapter.layers):
         projected = [adapter.project(layer, hidden[:, part], positions[part]) for part in parts]
         queries, keys, values = (torch.cat(x, dim=1) for x in zip(*projected, strict=True))
-        context = attend(queries, keys, values, causal=adapter.objective == "causal")
+        context = attend(queries, keys, values, adapter.scaling(layer), causal=adapter.objective == "causal")
         state = adapter.after_attention(layer, hidden, adapter.attention_output(layer, context))
         hidden = adapter.after_mlp(layer, state, adapter.mlp_output(layer, adapter.neurons(layer, state)))
     return adapter.logits(hidden)
