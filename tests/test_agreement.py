@@ -140,10 +140,10 @@ def test_the_message_says_by_how_much() -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_attention_of_one_token_keeps_its_scores_in_float32(dtype: str) -> None:
-    """Scores of up to a hundred: bfloat16 would round them to halves."""
+    """Scores of about a hundred that lie close together: bfloat16 would round them to halves."""
     torch.manual_seed(2)
-    rows, keys, values = (torch.randn(1, 6, 4, 64).to(getattr(torch, dtype)) for _ in range(3))
-    queries = 30 * rows[:, :5]
+    rows, keys, values = (torch.randn(1, 6, 4, 64, dtype=torch.float64) for _ in range(3))
+    queries, keys, values = (x.to(getattr(torch, dtype)) for x in (12.5 + rows[:, :5], 1 + 0.1 * keys, values))
     run = SimpleNamespace(keys=keys, values=values)
     own = (x[:, 4:5].expand(-1, 5, -1, -1) for x in (keys, values))
     found = causal._last_token_attention(queries, *own, 0.125, run)
