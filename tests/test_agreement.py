@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -39,6 +41,21 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     few |= {} if "n_head" in few else {"hidden_size": 24, "tie_word_embeddings": False}
     loaded_model(request.param, made, TEXT, **few)
     return made
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+@pytest.mark.parametrize("stated", ["eager", "flash_attention_2", "nonsense"])
+def test_attention_that_config_json_states_is_left_aside(key: str, stated: str, folder: Path, tmp_path: Path) -> None:
+    """Else evaluation would compute it another way than the methods, or the model could not be loaded at all."""
+    made = Path(shutil.copytree(folder, tmp_path / folder.name))
+    config = json.loads((made / "config.json").read_text())
+    (made / "config.json").write_text(json.dumps(config | {key: stated}))
+    usual = load_model(folder, device="cpu").module
+    module = load_model(made, device="cpu").module
+    assert module.config._attn_implementation == usual.config._attn_implementation
+    ids = torch.arange(2, 10)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(module(ids).logits, usual(ids).logits)
 
 
 def one_norm_more(module: Any, adapter: Any) -> None:

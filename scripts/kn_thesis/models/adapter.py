@@ -10,13 +10,14 @@ code that knows the names inside a model. To add one, say GPT-NeoX, write `gpt_n
 
 and enter it in `families.py`; a class that shares its modules with another's takes that one's adapter over, as
 `qwen2.py` does LLaMA's. `tests/test_attribution.py` compares each family with the plain algorithm run on the
-untouched model: add a tiny random model of the family there, and it tells whether the adapter is right.
+untouched model: add a tiny random model of the family there, and it tells whether the adapter is right. Every model
+that is loaded is held against its adapter on one short prompt (`agreement.py`).
 resources/examples/family/ is a whole example, done step by step in the README.
 
 A layer is split where the methods have to reach in:
 
     queries, keys, values = project(layer, hidden, positions)    every token by itself
-    context               = attend(...)                           the only step in which tokens meet
+    context               = attend(..., scaling(layer))           the only step in which tokens meet
     attention             = attention_output(layer, context)      what the attention adds
     state                 = after_attention(layer, hidden, attention)
     neurons               = neurons(layer, state)                 the vector w of DESIGN.md §3

@@ -65,8 +65,8 @@ def load_model(
     gpus: over how many the model's layers are spread, where there are so many: for one that a single GPU cannot hold.
 
     Environment variables of huggingface_hub are heeded (HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN, HF_HOME).
-    Attention is the model's own default implementation in transformers; one short prompt tells whether the family's
-    adapter computes what the model does (see `check_agreement`).
+    Attention is the implementation that transformers chooses for the family; one short prompt tells whether the
+    family's adapter computes what the model does (see `check_agreement`).
     Raises UserError for what is missing, gated, pickled, damaged, of an unknown family, or does not fit, for weights
     that are not finite, and for a model that its family's adapter gets wrong.
     """
@@ -145,8 +145,11 @@ def _module(model_class: Any, folder: Path, dtype: torch.dtype) -> Any:
     """The module with every one of its weights from the folder."""
     try:
         with _quiet():
+            config = model_class.config_class.from_pretrained(str(folder))
+            config._attn_implementation = None  # one that config.json names: `attend` computes the class's default
             module, report = model_class.from_pretrained(
                 str(folder),
+                config=config,
                 use_safetensors=True,
                 trust_remote_code=False,
                 dtype=dtype,
