@@ -20,7 +20,7 @@ from tests.browser import Browser, find_chromium
 from tests.hub_server import Hub, make_model
 from tests.study import copy_repository, run_study
 
-FIRST = ("test_reproducible.py", "test_reruns.py", "test_incremental.py")
+FIRST = ("test_family_studies.py", "test_reproducible.py", "test_reruns.py", "test_incremental.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -99,10 +99,11 @@ def test_evaluation_is_the_plain_model_s(family: str, study: Path) -> None:
     """Of transformers' own class, loaded without a word on attention: the product over a word's tokens."""
     auto = AutoModelForMaskedLM if family in MASKED_FAMILIES else AutoModelForCausalLM
     plain = auto.from_pretrained(study / "models" / family).eval()
-    said = pd.read_parquet(study / f"results/evaluation/{family}.parquet").set_index("prompt")
-    assert set(said["task"]) == {PARADIGM, RELATION} and len(said) == 2 * STUDY["tasks"]["evaluated"]
-    for task in (PARADIGM, RELATION):
-        for prompt in pd.read_parquet(study / f"results/prompts/{family}/{task}.parquet").itertuples():
+    said = pd.read_parquet(study / f"results/models/{family}.evaluation.parquet").set_index("prompt")
+    tables = [pd.read_parquet(study / f"results/prompts/{family}/{task}.parquet") for task in (PARADIGM, RELATION)]
+    assert all(len(table) > 4 for table in tables) and len(said) == sum(map(len, tables))
+    for table in tables:
+        for prompt in table.itertuples():
             ids, gap, right = list(map(int, prompt.input_ids)), int(prompt.gap), 1.0
             for step, token in enumerate(map(int, prompt.target_ids)):
                 with torch.no_grad():
