@@ -5,6 +5,7 @@ Only safetensors are ever read: pickled weights and code that comes with a model
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -28,7 +29,9 @@ def check_model(folder: Path, name: str, family: str | None = None) -> str:
     """
     config = read_json(folder / "config.json", name)
     if config.get("model_type") in (None, ""):
-        entry = f'"model_type": "{family or "llama"}"' + ("" if family else ", or whatever its family is")
+        entry = f'"model_type": {json.dumps((family or "llama")[:60])}' + (
+            "" if family else ", or whatever its family is"
+        )
         raise UserError(f"config.json of {name} lacks model_type, which names its family: write {entry} into it")
     found = " ".join(str(config["model_type"]).split())[:60]
     if family is not None and found != family:
