@@ -9,7 +9,7 @@ from kn_thesis.models.load import load_job_model
 from kn_thesis.models.summary import check_learned
 
 with logged(snakemake.log[0], snakemake.input):
-    model = load_job_model(snakemake.input.model, attention="sdpa", **snakemake.params.loading)
+    model = load_job_model(snakemake.input.model, **snakemake.params.loading)
     tables = [pd.read_parquet(path) for path in snakemake.input.prompts]
     prompts = pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
     evaluation = evaluate_prompts(model, prompts, snakemake.params.batch_tokens)

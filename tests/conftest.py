@@ -23,7 +23,14 @@ from tests.study import copy_repository, run_study
 
 # The longest files come first, so that no process is left alone with one at the end. Whoever wants the finished study
 # waits for it: it is run by the first, while the second process runs the study a second time, and a third needs none.
-FIRST = ("test_on_slurm.py", "test_reproducible.py", "test_memory.py", "test_reruns.py", "test_incremental.py")
+FIRST = (
+    "test_on_slurm.py",
+    "test_family_studies.py",
+    "test_reproducible.py",
+    "test_memory.py",
+    "test_reruns.py",
+    "test_incremental.py",
+)
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses

@@ -43,7 +43,7 @@ def edited_models(folder: Path) -> Models:
             answer_with(model, prompt_of(model), OLD)
             found[family, "float64"] = model
         if (family, dtype) not in found:
-            found[family, dtype] = load_model(folder / family, dtype=dtype, device="cpu", attention="sdpa")
+            found[family, dtype] = load_model(folder / family, dtype=dtype, device="cpu")
         return found[family, dtype]
 
     return get

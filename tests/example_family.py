@@ -54,7 +54,7 @@ def make_model(folder: Path, parallel: bool) -> Model:
     module.save_pretrained(folder)
     save_tokenizer(tokenizer, "gpt2", folder, 32)
     (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 32, "eos_token": "<|endoftext|>"}))
-    return kn_thesis.load_model(folder, dtype="float64", device="cpu", attention="sdpa")
+    return kn_thesis.load_model(folder, dtype="float64", device="cpu")
 
 
 def plain(model: Model, prompt: str, word: str) -> float:

@@ -18,7 +18,7 @@ from write_schema import SCHEMA, schema_text
 
 ROOT = Path(__file__).parents[1]
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
-IMPORT_NAMES = {"yaml": "pyyaml", "IPython": "ipython", "jinja2": "jinja2"}
+IMPORT_NAMES = {"google": "protobuf", "yaml": "pyyaml", "IPython": "ipython", "jinja2": "jinja2"}
 LOCKS = sorted((ROOT / "envs").glob("*.txt"))
 CONDA_FILES = sorted((ROOT / "envs").glob("*.yaml"))
 

@@ -102,8 +102,7 @@ def save_tokenizer_of(tokenizer: Tokenizer, family: str, folder: Path, positions
 
 def load_exactly(family: str, folder: Path) -> Model:
     """A model from its folder in float64, whose own forward computes in float64 throughout."""
-    # LLaMA's eager attention has its softmax in float32 whatever the dtype; GPT-J has no other.
-    model = load_model(folder, dtype="float64", device="cpu", attention="eager" if family == "gptj" else "sdpa")
+    model = load_model(folder, dtype="float64", device="cpu")
     exact_attention(model.module)
     return model
 

@@ -49,7 +49,11 @@ class GptNeoxAdapter:
         joined = attention.query_key_value(block.input_layernorm(hidden))
         queries, keys, values = joined.unflatten(-1, (-1, 3 * attention.head_size)).chunk(3, dim=-1)
         cosine, sine = (x[..., None, :] for x in self._rotary(hidden, positions.reshape(-1, positions.shape[-1])))
-        return _turn(queries, cosine, sine) * attention.scaling, _turn(keys, cosine, sine), values
+        return _turn(queries, cosine, sine), _turn(keys, cosine, sine), values
+
+    def scaling(self, layer: int) -> float:
+        """By the size of a head."""
+        return self._blocks[layer].attention.scaling
 
     def attention_output(self, layer: int, context: Tensor) -> Tensor:
         """Output matrix."""

@@ -253,7 +253,7 @@ def _read(adapter: Adapter, ids: Tensor, cache: _Cache, spans: list[list[_Span]]
     for layer in range(adapter.layers):
         queries, keys, values = adapter.project(layer, hidden, positions)
         keys, values = cache.add(layer, keys, values)
-        context = attend(queries, keys, values, causal=len(positions) == keys.shape[1])
+        context = attend(queries, keys, values, adapter.scaling(layer), causal=len(positions) == keys.shape[1])
         if layer + 1 == adapter.layers:  # nothing above it reads the other tokens
             hidden, context = hidden[:, -1:], context[:, -1:]
         state = adapter.after_attention(layer, hidden, adapter.attention_output(layer, context))

@@ -14,7 +14,8 @@ def state_in(adapter: Adapter, layer: int, hidden: Tensor, positions: Tensor, ma
     mask: see attend; None: every token looks at itself and those before it, in a masked model at all.
     """
     queries, keys, values = adapter.project(layer, hidden, positions)
-    context = attend(queries, keys, values, causal=mask is None and adapter.objective == "causal", mask=mask)
+    causal = mask is None and adapter.objective == "causal"
+    context = attend(queries, keys, values, adapter.scaling(layer), causal, mask)
     return adapter.after_attention(layer, hidden, adapter.attention_output(layer, context))
 
 

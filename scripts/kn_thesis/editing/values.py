@@ -222,7 +222,7 @@ def _clean(adapter: Adapter, layer: int, problems: Sequence[Problem], device: ob
     hidden, kept = adapter.embed(ids), []
     for number in range(adapter.layers):
         queries, keys, values = adapter.project(number, hidden, positions)
-        context = attend(queries, keys, values, causal=True)
+        context = attend(queries, keys, values, adapter.scaling(number), causal=True)
         state = adapter.after_attention(number, hidden, adapter.attention_output(number, context))
         neurons = adapter.neurons(number, state)
         mlp = adapter.mlp_output(number, neurons)
@@ -261,9 +261,8 @@ def _above(adapter: Adapter, layer: int, texts: _Texts, delta: Tensor) -> Tensor
     hidden = adapter.after_mlp(layer, texts.state, mlp)
     for number, (keys, values) in enumerate(texts.earlier, layer + 1):
         queries, own_keys, own_values = adapter.project(number, hidden, texts.places)
-        context = attend(
-            queries, torch.cat((keys, own_keys), dim=1), torch.cat((values, own_values), dim=1), mask=texts.mask
-        )
+        keys, values = torch.cat((keys, own_keys), dim=1), torch.cat((values, own_values), dim=1)
+        context = attend(queries, keys, values, adapter.scaling(number), mask=texts.mask)
         state = adapter.after_attention(number, hidden, adapter.attention_output(number, context))
         hidden = leaving(adapter, number, state)
     return hidden

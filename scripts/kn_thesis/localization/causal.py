@@ -36,25 +36,26 @@ def passed(
     if not rows.shape[1]:
         return rows
     place = torch.full((1,), run[0].hidden.shape[1] - 1, device=gaps.device)
-    context = _last_token_attention(*adapter.project(layer, rows, place), run[layer])
+    context = _last_token_attention(*adapter.project(layer, rows, place), adapter.scaling(layer), run[layer])
     state = adapter.after_attention(layer, rows, adapter.attention_output(layer, context))
     neurons = adapter.neurons(layer, state)
     return adapter.after_mlp(layer, state, adapter.mlp_output(layer, adjust(layer, neurons) if adjust else neurons))
 
 
-def _last_token_attention(queries: Tensor, keys: Tensor, values: Tensor, clean: CleanLayer) -> Tensor:
+def _last_token_attention(queries: Tensor, keys: Tensor, values: Tensor, scaling: float, clean: CleanLayer) -> Tensor:
     """Context (prompts, rows, heads, size) of rows that are each the last token after the same earlier ones.
 
     queries (prompts, rows, heads, size), keys and values (prompts, rows, key heads, size) of the rows themselves.
-    The rows are queries of one product with the earlier keys, which are not copied for each of them.
+    The rows are queries of one product with the earlier keys, which are not copied for each of them. Products and
+    softmax are in float32 at least, as in `attend`.
     """
     prompts, rows, heads, size = queries.shape
     groups = keys.shape[2]
     earlier_keys, earlier_values = (x[:, :-1].transpose(1, 2) for x in (clean.keys, clean.values))
-    q = queries.reshape(prompts, rows, groups, heads // groups, size).permute(0, 2, 1, 3, 4)
+    q = queries.reshape(prompts, rows, groups, heads // groups, size).permute(0, 2, 1, 3, 4).to(precise(queries))
     k, v = (x.transpose(1, 2)[:, :, :, None] for x in (keys, values))
-    scores = q.flatten(2, 3) @ earlier_keys.transpose(-1, -2)
+    scores = q.flatten(2, 3) @ earlier_keys.to(q.dtype).transpose(-1, -2)
     own = (q * k).sum(-1).flatten(2, 3)[..., None]
-    shares = torch.cat((scores, own), dim=-1).softmax(-1, dtype=precise(scores)).to(v.dtype)
+    shares = (torch.cat((scores, own), dim=-1) * scaling).softmax(-1).to(v.dtype)
     context = (shares[..., :-1] @ earlier_values).view(q.shape) + shares[..., -1:].view(*q.shape[:-1], 1) * v
     return context.permute(0, 2, 1, 3, 4).reshape(prompts, rows, heads, size)

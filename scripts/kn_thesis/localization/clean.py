@@ -43,7 +43,7 @@ def clean_run(adapter: Adapter, input_ids: Tensor, gaps: Tensor) -> tuple[list[C
     for layer in range(adapter.layers):
         entering = hidden
         queries, keys, values = adapter.project(layer, hidden, positions)
-        context = attend(queries, keys, values, causal=adapter.objective == "causal")
+        context = attend(queries, keys, values, adapter.scaling(layer), causal=adapter.objective == "causal")
         last = layer + 1 == adapter.layers
         if last:  # nothing above it reads the other tokens
             hidden, context = hidden[at_gap], context[at_gap]

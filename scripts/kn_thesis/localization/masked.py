@@ -50,7 +50,7 @@ def passed(
     if last:
         parts = [(_at(hidden, index), (_at(q, index)[:, :, None], k, v)) for hidden, (q, k, v) in parts]
     hidden = torch.cat([part[0] for part in parts], dim=1)
-    context = torch.cat([attend(*part[1]) for part in parts], dim=1)
+    context = torch.cat([attend(*part[1], adapter.scaling(layer)) for part in parts], dim=1)
     context = context.view(*hidden.shape[:-1], *context.shape[-2:])
     state = adapter.after_attention(layer, hidden, adapter.attention_output(layer, context))
     neurons = adapter.neurons(layer, state)

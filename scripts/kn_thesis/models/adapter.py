@@ -10,13 +10,14 @@ code that knows the names inside a model. To add one, say GPT-NeoX, write `gpt_n
 
 and enter it in `families.py`; a class that shares its modules with another's takes that one's adapter over, as
 `qwen2.py` does LLaMA's. `tests/test_attribution.py` compares each family with the plain algorithm run on the
-untouched model: add a tiny random model of the family there, and it tells whether the adapter is right.
+untouched model: add a tiny random model of the family there, and it tells whether the adapter is right. Every model
+that is loaded is held against its adapter on one short prompt (`agreement.py`).
 resources/examples/family/ is a whole example, done step by step in the README.
 
 A layer is split where the methods have to reach in:
 
     queries, keys, values = project(layer, hidden, positions)    every token by itself
-    context               = attend(...)                           the only step in which tokens meet
+    context               = attend(..., scaling(layer))           the only step in which tokens meet
     attention             = attention_output(layer, context)      what the attention adds
     state                 = after_attention(layer, hidden, attention)
     neurons               = neurons(layer, state)                 the vector w of DESIGN.md §3
@@ -63,9 +64,11 @@ class Adapter(Protocol):
     def project(self, layer: int, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (…, tokens, heads, size), keys and values (…, tokens, key heads, size) of hidden states.
 
-        `positions` (tokens,) or (1,) are the tokens' places in the prompt, or (rows, tokens) each row's own. Queries
-        are scaled already: their product with the keys goes into the softmax as it is.
+        `positions` (tokens,) or (1,) are the tokens' places in the prompt, or (rows, tokens) each row's own.
         """
+
+    def scaling(self, layer: int) -> float:
+        """The factor of the products of queries and keys in the softmax."""
 
     def attention_output(self, layer: int, context: Tensor) -> Tensor:
         """What the attention adds (…, hidden), from context (…, heads, size)."""
@@ -110,15 +113,25 @@ def precise(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
 
-def attend(queries: Tensor, keys: Tensor, values: Tensor, causal: bool = False, mask: Tensor | None = None) -> Tensor:
+def attend(
+    queries: Tensor, keys: Tensor, values: Tensor, scaling: float, causal: bool = False, mask: Tensor | None = None
+) -> Tensor:
     """Attention of every token to every token, to none after itself, or to those that `mask` allows.
 
-    mask: bool (tokens, others), or (rows, 1, tokens or 1, others) with rows of their own.
+    It is what transformers computes by default: products and softmax in float32 at least, the factor in between.
 
-    Queries (…, tokens, heads, size) and keys, values (…, others, key heads, size), where key heads divides heads;
-    the tokens of a causal call are all of the prompt's. Returns the context (…, tokens, heads, size).
+    Args:
+        queries: (…, tokens, heads, size); the tokens of a causal call are all of the prompt's.
+        keys: (…, others, key heads, size), where key heads divides heads.
+        values: As the keys.
+        scaling: The layer's `Adapter.scaling`.
+        causal: Whether no token sees those after itself.
+        mask: bool (tokens, others), or (rows, 1, tokens or 1, others) with rows of their own.
+
+    Returns:
+        The context (…, tokens, heads, size).
     """
     q, k, v = (x.flatten(0, -4).transpose(1, 2) for x in (queries, keys, values))
     grouped = k.shape[1] != q.shape[1]
-    context = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=1.0, enable_gqa=grouped)
+    context = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=scaling, enable_gqa=grouped)
     return context.transpose(1, 2).reshape(queries.shape)

@@ -42,7 +42,11 @@ class BertAdapter:
         attention = self._blocks[layer].attention.self
         shape = (*hidden.shape[:-1], self._heads, self._size)
         queries, keys, values = (f(hidden).view(shape) for f in (attention.query, attention.key, attention.value))
-        return queries * attention.scaling, keys, values
+        return queries, keys, values
+
+    def scaling(self, layer: int) -> float:
+        """By the size of a head."""
+        return self._blocks[layer].attention.self.scaling
 
     def attention_output(self, layer: int, context: Tensor) -> Tensor:
         """Output matrix."""

@@ -5,6 +5,7 @@ Only safetensors are ever read: pickled weights and code that comes with a model
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -16,6 +17,8 @@ from kn_thesis.models.config import check_config
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}\.safetensors")
+# Words, capitals, numbers, punctuation, accents, other scripts: what conversions may get wrong.
+TEXTS = ("The capital of France is Paris.", 'In 1998 it\'s 3,14 (or "so")!', "Côte d'Ivoire, Straße, 首都是渥太华, ½")
 SLOW_TOKENIZER = ("tokenizer.model", "vocab.txt", "vocab.json", "merges.txt")
 
 
@@ -25,7 +28,12 @@ def check_model(folder: Path, name: str, family: str | None = None) -> str:
     `family` is the one it must have; `name` is what messages call the model.
     """
     config = read_json(folder / "config.json", name)
-    found = " ".join(str(config.get("model_type")).split())[:60]
+    if config.get("model_type") in (None, ""):
+        entry = f'"model_type": {json.dumps((family or "llama")[:60])}' + (
+            "" if family else ", or whatever its family is"
+        )
+        raise UserError(f"config.json of {name} lacks model_type, which names its family: write {entry} into it")
+    found = " ".join(str(config["model_type"]).split())[:60]
     if family is not None and found != family:
         own = "; it brings its own code, which is never run" if "auto_map" in config else ""
         raise UserError(
@@ -52,15 +60,30 @@ def check_model(folder: Path, name: str, family: str | None = None) -> str:
 
 
 def fast_tokenizer(found: Path, name: str, made: Path) -> Path:
-    """Convert a model's slow tokenizer with transformers into `made`, the folder that then has tokenizer.json."""
+    """Convert a model's slow tokenizer with transformers into `made`, the folder that then has tokenizer.json.
+
+    One that comes as SentencePiece's tokenizer.model alone is held against SentencePiece itself on a few texts.
+
+    Raises:
+        UserError: there is none, it cannot be converted, or the converted one gives other tokens.
+    """
     remedy = "save it once with AutoTokenizer.from_pretrained(...).save_pretrained(...) and use `path`"
     _check_files(found, name, remedy)
     if not any((found / file).is_file() for file in SLOW_TOKENIZER):
         raise UserError(f"{name} has no tokenizer; {remedy}")
-    from transformers import AutoTokenizer
+    pieces = None
+    if not any((found / file).is_file() for file in SLOW_TOKENIZER[1:]):
+        pieces = _sentence_pieces(found / SLOW_TOKENIZER[0], name, remedy)
+    from transformers import AutoTokenizer, LlamaTokenizer
 
+    # For a tokenizer.model AutoTokenizer goes by the model's family, and leaves out Mistral's space before the text;
+    # where no settings say otherwise, LLaMA's and Mistral's own code begins each text with <s>.
+    kind, settings = AutoTokenizer, {}
+    if pieces is not None:
+        stated = read_json(found / TOKENIZER[1], name) if (found / TOKENIZER[1]).is_file() else {}
+        kind, settings = LlamaTokenizer, {"add_bos_token": stated.get("add_bos_token", True)}
     try:
-        slow = AutoTokenizer.from_pretrained(found, trust_remote_code=False)  # nosec B615 # a folder of this machine
+        slow = kind.from_pretrained(found, trust_remote_code=False, **settings)  # nosec B615 # a folder of this machine
         slow.save_pretrained(made)
     except Exception as error:  # whatever a library says of files it does not like
         reason = " ".join(str(error).split())[:200]
@@ -69,7 +92,46 @@ def fast_tokenizer(found: Path, name: str, made: Path) -> Path:
         ) from error
     if not (made / "tokenizer.json").is_file():
         raise UserError(f"{name} has no fast tokenizer (tokenizer.json); {remedy}")
+    if pieces is not None:
+        _check_pieces(made / "tokenizer.json", pieces, name)
     return made
+
+
+def _sentence_pieces(path: Path, name: str, remedy: str) -> Any:
+    """SentencePiece's own reader of a tokenizer.model."""
+    try:
+        import google.protobuf  # noqa: F401 - transformers reads the file with it
+        import sentencepiece
+    except ImportError as error:
+        raise UserError(
+            f"{name} has tokenizer.model alone: reading it takes the packages sentencepiece and protobuf ({error}); "
+            f"install them as envs/requirements.txt has them, or {remedy}"
+        ) from error
+    try:
+        return sentencepiece.SentencePieceProcessor(model_file=str(path))
+    except (RuntimeError, OSError) as error:
+        raise UserError(
+            f"{path.name} of {name} is not SentencePiece's (Llama 3's is tiktoken's, for one), or is damaged; {remedy}"
+        ) from error
+
+
+def _check_pieces(path: Path, pieces: Any, name: str) -> None:
+    """Raise UserError unless a converted tokenizer gives SentencePiece's own tokens for a few texts."""
+    from kn_thesis.corpora.gaps import read_tokenizer
+
+    converted = read_tokenizer(path)
+    some = range(0, len(pieces), 1 + len(pieces) // 500)
+    words = [
+        pieces.id_to_piece(n) for n in some if not (pieces.is_control(n) or pieces.is_unknown(n) or pieces.is_byte(n))
+    ]
+    for text in (*TEXTS, " ".join("".join(words).replace("▁", " ").split())):
+        ours, theirs = converted.encode(text, add_special_tokens=False).ids, pieces.encode(text)
+        if ours != theirs:
+            first = next((n for n, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), 0)
+            raise UserError(
+                f"the tokenizer of {name}, converted from tokenizer.model, does not split texts as SentencePiece does "
+                f"(the first difference: token {first + 1} of {text[:40]!r}); put the model's tokenizer.json beside it"
+            )
 
 
 def _check_files(found: Path, name: str, remedy: str) -> None:

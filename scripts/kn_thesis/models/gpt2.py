@@ -40,11 +40,15 @@ class Gpt2Adapter:
         return self._head.weight
 
     def project(self, layer: int, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Norm, then one matrix; `scaling` holds all of the configuration's scalings."""
+        """Norm, then one matrix."""
         block = self._blocks[layer]
         shape = (*hidden.shape[:-1], self._heads, self._size)
         queries, keys, values = (x.view(shape) for x in block.attn.c_attn(block.ln_1(hidden)).chunk(3, dim=-1))
-        return queries * block.attn.scaling, keys, values
+        return queries, keys, values
+
+    def scaling(self, layer: int) -> float:
+        """All of the configuration's scalings."""
+        return self._blocks[layer].attn.scaling
 
     def attention_output(self, layer: int, context: Tensor) -> Tensor:
         """Output matrix."""

@@ -1,8 +1,8 @@
 """GPT-J (Wang and Komatsuzaki 2021): causal, attention and MLP side by side, both behind one norm.
 
 Both read the hidden state that enters the layer, and both add to it. What stands between them, the methods' `state`,
-is therefore two things: what the MLP reads, and what it adds to. The library takes the products of queries and keys in
-float32 whatever the dtype; `attend` adds them up in float32 at least.
+is therefore two things: what the MLP reads, and what it adds to. transformers has no SDPA for GPT-J: its own code
+multiplies queries and keys in float32 whatever the dtype, as `attend` does, and rounds the shares once more.
 """
 
 from __future__ import annotations
@@ -54,7 +54,11 @@ class GptjAdapter:
             for x in attention.embed_positions[positions].to(hidden.dtype).chunk(2, dim=-1)
         )
         queries, keys = (_turn(x, cosine, sine) for x in (queries, keys))
-        return queries / attention.scale_attn, keys, values
+        return queries, keys, values
+
+    def scaling(self, layer: int) -> float:
+        """By the size of a head."""
+        return 1 / self._blocks[layer].attn.scale_attn
 
     def attention_output(self, layer: int, context: Tensor) -> Tensor:
         """Output matrix."""

@@ -51,7 +51,11 @@ class LlamaAdapter:
             for f in (attention.q_proj, attention.k_proj, attention.v_proj)
         )
         cosine, sine = (x[..., None, :] for x in self._rotary(hidden, positions.reshape(-1, positions.shape[-1])))
-        return _turn(queries, cosine, sine) * attention.scaling, _turn(keys, cosine, sine), values
+        return _turn(queries, cosine, sine), _turn(keys, cosine, sine), values
+
+    def scaling(self, layer: int) -> float:
+        """By the size of a head."""
+        return self._blocks[layer].self_attn.scaling
 
     def attention_output(self, layer: int, context: Tensor) -> Tensor:
         """Output matrix."""

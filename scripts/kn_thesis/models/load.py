@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kn_thesis.errors import UserError
+from kn_thesis.models.agreement import check_agreement
 from kn_thesis.models.devices import Claim, claim_devices, gpu_names
 from kn_thesis.models.finite import check_weights
 from kn_thesis.models.folder import check_model, fast_tokenizer, found_folder, read_json
@@ -53,7 +54,6 @@ def load_model(
     revision: str | None = None,
     device: str = "auto",
     dtype: str = "float32",
-    attention: str = "eager",
     gpus: int = 1,
 ) -> Model:
     """Load a model and its tokenizer.
@@ -62,12 +62,14 @@ def load_model(
         tokenizer, while the weights lie at `location`: ".", another folder, or a hub id; or a hub id.
     revision: commit, tag or branch on the hub. device: "auto" takes a GPU when there is one, of several
         one that no other process of ours has. dtype: of the weights
-        in memory; probabilities are float32 at least. attention: Hugging Face's implementation in `module`.
+        in memory; probabilities are float32 at least.
     gpus: over how many the model's layers are spread, where there are so many: for one that a single GPU cannot hold.
 
     Environment variables of huggingface_hub are heeded (HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN, HF_HOME).
-    Raises UserError for what is missing, gated, pickled, damaged, of an unknown family, or does not fit, and for
-    weights that are not finite.
+    Attention is the implementation that transformers chooses for the family; one short prompt tells whether the
+    family's adapter computes what the model does (see `check_agreement`).
+    Raises UserError for what is missing, gated, pickled, damaged, of an unknown family, or does not fit, for weights
+    that are not finite, and for a model that its family's adapter gets wrong.
     """
     if dtype not in DTYPES:
         raise UserError(f"unknown dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
@@ -93,7 +95,7 @@ def load_model(
     if device == "cuda" and len(targets) < gpus:
         raise UserError(f"gpus {gpus}: this machine has {len(targets)}; choose as many or fewer")
     gaps = _gap_tokenizer(GapTokenizer, tokenizer, str(source))
-    module = _module(model_class, weights, getattr(torch, dtype), attention)
+    module = _module(model_class, weights, getattr(torch, dtype))
     module = module.eval().requires_grad_(False)
     try:
         adapter = family.adapter(module)
@@ -102,6 +104,7 @@ def load_model(
     check_vocabulary(gaps.tokenizer, adapter.vocabulary, str(source))
     adapter = _placed(module, adapter, targets, str(source))
     check_weights(module, str(source))
+    check_agreement(module, adapter, str(source))
     return Model(module, adapter, gaps, targets[0], str(source), tuple(claims))
 
 
@@ -169,16 +172,18 @@ def _gap_tokenizer(kind: type[GapTokenizer], folder: Path, name: str) -> GapToke
         return kind.from_folder(converted)
 
 
-def _module(model_class: Any, folder: Path, dtype: torch.dtype, attention: str) -> Any:
+def _module(model_class: Any, folder: Path, dtype: torch.dtype) -> Any:
     """The module with every one of its weights from the folder."""
     try:
         with _quiet():
+            config = model_class.config_class.from_pretrained(str(folder))
+            config._attn_implementation = None  # one that config.json names: `attend` computes the class's default
             module, report = model_class.from_pretrained(
                 str(folder),
+                config=config,
                 use_safetensors=True,
                 trust_remote_code=False,
                 dtype=dtype,
-                attn_implementation=attention,
                 output_loading_info=True,
             )
     except Exception as error:  # whatever a library says of files it does not like

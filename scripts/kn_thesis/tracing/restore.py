@@ -159,7 +159,7 @@ def _layer(
         rows, queries = rows[:, :, gap - start][:, :, None], queries[:, :, gap - start][:, :, None]
         mask = None if mask is None else mask[gap - start][None]
         place = 0 if token == gap else -1  # other tokens are not read any more
-    attention = adapter.attention_output(layer, attend(queries, keys, values, mask=mask))
+    attention = adapter.attention_output(layer, attend(queries, keys, values, adapter.scaling(layer), mask=mask))
     _hold(attention, cells, layer, "attention", clean, corrupted, token, place)
     state = adapter.after_attention(layer, rows, attention)
     mlp = adapter.mlp_output(layer, adapter.neurons(layer, state))

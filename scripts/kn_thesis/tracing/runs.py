@@ -45,7 +45,7 @@ def run_layers(adapter: Adapter, input_ids: Tensor, noise: Tensor | None = None)
     layers = []
     for layer in range(adapter.layers):
         queries, keys, values = adapter.project(layer, hidden, positions)
-        context = attend(queries, keys, values, causal=adapter.objective == "causal")
+        context = attend(queries, keys, values, adapter.scaling(layer), causal=adapter.objective == "causal")
         attention = adapter.attention_output(layer, context)
         state = adapter.after_attention(layer, hidden, attention)
         mlp = adapter.mlp_output(layer, adapter.neurons(layer, state))
