@@ -119,7 +119,7 @@ def difference(good: str, bad: str) -> Difference | None:
 
 
 def _bare(a: str, b: str) -> tuple[str, str, str, str]:
-    """Two words without the marks, and the elision, that both have: what stands before them, the words, what follows."""
+    """Two words without the marks and the elision that both have: these before them, the words, the marks behind."""
     before = after = ""
     while len(a) > 1 and len(b) > 1 and a[-1] == b[-1] and a[-1] in punctuation:
         a, b, after = a[:-1], b[:-1], a[-1] + after

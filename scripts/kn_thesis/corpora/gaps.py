@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kn_thesis.corpora.joints import inside_word, space_follows
+from kn_thesis.corpora.joints import inside_word, is_unspaced, space_follows
 from kn_thesis.errors import UserError
 from kn_thesis.given import given_text, strict_json
 from kn_thesis.models.config import positions
@@ -125,9 +125,9 @@ class GapTokenizer:
         """Encode the text `prefix` + gap + `suffix` with `target` for the gap.
 
         One space follows `prefix` unless it is empty or `glued`: then the target begins at once. `suffix` begins with
-        its own space, if any. A causal model does not see the suffix, which must only leave the tokens before it as they
-        are. Spaces around the target do not count. A target has all the tokens that the text has for it and the space
-        before it, also where that space is a token of its own. Raises CannotExpress.
+        its own space, if any. A causal model does not see the suffix; in a script without spaces it must leave the
+        tokens before it as they are. Spaces around the target do not count. A target has all the tokens that the text
+        has for it and the space before it, also where that space is a token of its own. Raises CannotExpress.
         """
         target = target.strip()
         if not target:
@@ -157,7 +157,7 @@ class GapTokenizer:
             return Encoded((*ids[:first], *masks, *ids[last:]), first, target_ids)  # type: ignore[arg-type]
         if first == 0:
             raise CannotExpress("nothing before the gap")
-        if suffix and self.read(text + suffix).ids[:last] != ids[:last]:
+        if is_unspaced(suffix[:1]) and self.read(text + suffix).ids[:last] != ids[:last]:
             raise CannotExpress("tokens merge across the gap")
         return Encoded(tuple(ids[:first]), first - 1, target_ids)
 
@@ -246,7 +246,9 @@ class GapTokenizer:
             return first
         if content[:-1] == alone and before != prefix and not self.tokenizer.decode(content[-1:]).strip():
             return first - 1
-        raise CannotExpress("tokens merge across the gap" if before != prefix else "tokens before the gap depend on the word")
+        raise CannotExpress(
+            "tokens merge across the gap" if before != prefix else "tokens before the gap depend on the word"
+        )
 
     def _check_target(self, ids: tuple[int, ...], target: str) -> None:
         """The target's tokens must read as the target, spaces aside."""

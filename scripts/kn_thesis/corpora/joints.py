@@ -14,7 +14,8 @@ _UNSPACED = re.compile(f"[{UNSPACED}]")
 # Words of French and Italian that lose their vowel to the next word: l'eau, qu'un, dell'arte, un'ora.
 ELIDED = r"(?:[cdjlmnst]|\w*qu|\w*ll|\w*un|quest|sant|dov|anch|tutt|mezz)['’]"
 _ELISION = re.compile(rf"(?<!\w){ELIDED}$", re.IGNORECASE)
-_POSSESSIVE = re.compile(r"\w[sxz]['’]$", re.IGNORECASE)  # the kings' land
+# The kings' land; the 'best' land.
+_CLOSED = re.compile(r"\w[sxz]['’]$|(?<!\w)['‘]\w[^'’]*['’]$", re.IGNORECASE)
 QUOTES = "\"'"
 
 
@@ -38,7 +39,7 @@ def space_follows(text: str) -> bool | None:
 
     None follows a line break or tab; a script without spaces; an opening bracket or quotation mark; an elision (l');
     a sign of currency, # or @ before its number or name; and a hyphen, dash or slash right behind a word. One follows
-    all else. Unclear are other apostrophes (goin') but for the plural's (kings'), and digits and ASCII marks behind a
+    all else. Unclear are other apostrophes (goin'), but for the plural's (kings'), and digits and ASCII marks behind a
     script without spaces.
     """
     if not text:
@@ -53,7 +54,7 @@ def space_follows(text: str) -> bool | None:
     if last in "#@":
         return is_spaced_letter(before)
     if last in "'’" and is_spaced_letter(before):
-        return False if _ELISION.search(text) else True if _POSSESSIVE.search(text) else None
+        return True if _CLOSED.search(text) else False if _ELISION.search(text) else None
     if last in QUOTES or category in ("Pi", "Pf"):
         return not (opens or before in ":=-–—/")
     if category == "Pd" or last == "/":

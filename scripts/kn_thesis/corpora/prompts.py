@@ -14,7 +14,6 @@ from typing import Any
 from kn_thesis.corpora.blimp import Pair, difference, load_pairs
 from kn_thesis.corpora.cues import NOTHING, fact_cue, pair_cue
 from kn_thesis.corpora.gaps import GAP, CannotExpress, Encoded, GapTokenizer, before_gap, filled
-from kn_thesis.corpora.joints import is_unspaced
 from kn_thesis.corpora.nouns import noun_of
 from kn_thesis.corpora.numbers import number_of
 from kn_thesis.corpora.pararel import Fact, Pattern, around_gap, load_facts, load_patterns
@@ -50,10 +49,10 @@ class Prompt:
     """One row of the table; the columns are these fields.
 
     prompt: unique name. kind: "paradigm" or "relation". group: target word of a paradigm, uuid of a fact.
-    number: of the target, "singular", "plural" or "". noun: what a pair is about, its own name where nobody says, "" for
-    facts. split: "held_out" or
-    "trained"; "" for a relation asked of a model that was not trained here. text: the gap is "___"; prefix, suffix:
-    text before it (without the space there; it has none where the gap follows at once in `text`) and after it. foil: the ungrammatical word, "" for facts. cue, distractor: the words
+    number: of the target, "singular", "plural" or "". noun: what a pair is about (its own name where nobody says), ""
+    for facts. split: "held_out" or "trained"; "" for a relation asked of a model that was not trained here. text: the
+    gap is "___"; prefix, suffix: text before it, without the space that parts them (there is none where the gap follows
+    the prefix at once in `text`), and after it. foil: the ungrammatical word, "" for facts. cue, distractor: the words
     that decide the gap and those in between that do not, "" where nothing is known of them; cue_at, distractor_at: see
     cues.Stretch. input_ids, gap, target_ids: see gaps.Encoded; foil_ids: the foil's tokens in the same place.
     attributed: whether its neurons are localized.
@@ -112,7 +111,9 @@ def make_prompts(
         print(f"{count:7} {reason}")
     print(f"{sum(prompt.attributed for prompt in prompts):7} of those kept are for attribution")
     if alone := sum(prompt.noun == prompt.prompt for prompt in prompts):
-        print(f"{alone:7} of those kept state neither noun nor linguistics_term: each is a unit of its own in statistics")
+        print(
+            f"{alone:7} of those kept state neither noun nor linguistics_term: each is a unit of its own in statistics"
+        )
     return kind, prompts, counts
 
 
@@ -297,8 +298,6 @@ def _fact_prompt(
 
 
 def _encode(tokenizer: GapTokenizer, prefix: str, suffix: str, word: str, glued: bool, most: int) -> Encoded:
-    if tokenizer.objective == "causal" and not is_unspaced(suffix[:1]):
-        suffix = ""  # it is not read, and the word's tokens end where the word does
     encoded = tokenizer.encode(prefix, suffix, word, glued)
     if len(encoded.target_ids) > most:
         raise CannotExpress("word has too many tokens")

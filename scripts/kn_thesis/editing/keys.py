@@ -62,9 +62,7 @@ def _seen(encoded: Encoded) -> tuple[int, ...]:
     return encoded.input_ids + encoded.target_ids[:-1]
 
 
-def _row(
-    tokenizer: GapTokenizer, prefix: str, request: Request, subject_at: int, glued: bool = False
-) -> Row | None:
+def _row(tokenizer: GapTokenizer, prefix: str, request: Request, subject_at: int, glued: bool = False) -> Row | None:
     try:
         encoded = tokenizer.encode(prefix, "", request.new, glued)
     except CannotExpress:

@@ -42,8 +42,9 @@ class Questions:
 def ask(tokenizer: GapTokenizer, prompts: Sequence[Mapping], words: Sequence[str], max_tokens: int) -> Questions:
     """Readings for `words`, and after them for each prompt's own target and foil, at the gaps of `prompts`.
 
-    A prompt has prefix, suffix, glued (see `GapTokenizer.encode`) and encodings `target`, `foil` (None: it has no foil). At the beginning of a text words
-    begin with a capital letter. A word of several tokens is teacher-forced as targets are in attribution.
+    A prompt has prefix, suffix, glued (see `GapTokenizer.encode`) and encodings `target`, `foil` (None: it has no
+    foil). At the beginning of a text words begin with a capital letter. A word of several tokens is teacher-forced as
+    targets are in attribution.
     """
     columns = len(words) + 2
 
