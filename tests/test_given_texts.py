@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -32,7 +33,9 @@ GLUED = [
     ("Italy\t", "Rome", "."),
 ]
 SPACED = [("The capital of Italy is ", "Rome", "."), ("The war ended in ", "1945", "."), ("1 2 3 ", "45", ".")]
-TEXT = ["".join(parts) for parts in GLUED + SPACED] * 10 + ["The capital of Canada is Ottawa, l'eau est bonne."] * 10
+# Marks, and characters of scripts without spaces, by themselves: no token that is learned from it crosses a gap.
+WORDS = re.compile(r"[a-zA-Z]+|[0-9]|\S|[\n\t]")
+TEXT = [" ".join(WORDS.findall("".join(parts))) for parts in [*GLUED, *SPACED, ("Canada Ottawa",)]] * 10
 
 
 def unigram() -> Tokenizer:

@@ -244,11 +244,10 @@ class GapTokenizer:
         alone = self.tokenizer.encode(prefix, add_special_tokens=False).ids if prefix else []
         if content == alone:
             return first
-        if content[:-1] == alone and before != prefix and not self.tokenizer.decode(content[-1:]).strip():
+        parted = before != prefix or not before  # a tokenizer may begin a text with a space
+        if parted and content[:-1] == alone and not self.tokenizer.decode(content[-1:]).strip():
             return first - 1
-        raise CannotExpress(
-            "tokens merge across the gap" if before != prefix else "tokens before the gap depend on the word"
-        )
+        raise CannotExpress("tokens merge across the gap" if parted else "tokens before the gap depend on the word")
 
     def _check_target(self, ids: tuple[int, ...], target: str) -> None:
         """The target's tokens must read as the target, spaces aside."""
