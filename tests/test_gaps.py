@@ -115,14 +115,18 @@ def test_llama_3_s_beginning_stays_out_of_the_target():
 
 @pytest.mark.parametrize("name", GAPS)
 def test_numbers(name):
-    """Where a number's space is a token of its own, no number fills a gap; in a text it is read as it is written."""
+    """A number has the tokens that the text has for it, also where its space is a token of its own."""
     gaps = GAPS[name]
     if name not in ("wordpiece", "metaspace", "sentencepiece"):  # these know no digit
         encoded = gaps.encode("In 1984 the old king of 12 admires", " vase.", "this")
         text = "In 1984 the old king of 12 admires this" + (" vase." if gaps.objective == "masked" else "")
         assert filled(gaps, encoded) == gaps.tokenizer.encode(text).ids
+        encoded = gaps.encode("The king of", ".", "1984")
+        text = "The king of 1984" + ("." if gaps.objective == "masked" else "")
+        assert filled(gaps, encoded) == gaps.tokenizer.encode(text).ids
+        assert gaps.tokenizer.decode(list(encoded.target_ids)) == " 1984"
     if name in ("llama3", "qwen"):
-        assert reason(gaps, "The king of", ".", "1984") == "space is a token of its own"
+        assert tokens(gaps, encoded.target_ids)[:2] == ["Ġ", "1"]
 
 
 @pytest.mark.parametrize("name", ["roberta", "llama3", "qwen"])
@@ -168,9 +172,7 @@ def test_filled_gap_is_the_text_as_the_tokenizer_reads_it(name, before, word, af
     try:
         encoded = gaps.encode(prefix, suffix, word)
     except CannotExpress as error:
-        assert (
-            error.reason == "nothing before the gap" and not before
-        ) or error.reason == "space is a token of its own"
+        assert error.reason == "nothing before the gap" and not before
         return
     text = " ".join([*before, word]) + (suffix if gaps.objective == "masked" else "")
     assert filled(gaps, encoded) == gaps.tokenizer.encode(text).ids
@@ -203,8 +205,9 @@ def test_merges_across_the_gap():
 
 
 def test_lone_space():
-    tokenizer = tiny.byte_level(["aa bb"] * 5, vocabulary=258)
-    assert reason(GapTokenizer(tokenizer, "causal"), "zz", "", "qq") == "space is a token of its own"
+    gaps = GapTokenizer(tiny.byte_level(["aa bb"] * 5, vocabulary=258), "causal")
+    encoded = gaps.encode("zz", "", "qq")
+    assert (tokens(gaps, encoded.input_ids), tokens(gaps, encoded.target_ids)) == (["z", "z"], ["Ġ", "q", "q"])
 
 
 def test_lower_case_tokenizer():
@@ -215,8 +218,10 @@ def test_lower_case_tokenizer():
 
 
 def test_nothing_for_the_gap():
-    for word in ("", " this", "this "):
+    for word in ("", " ", "\n"):
         assert reason(GAPS["bytes"], "The", "", word) == "no word for the gap"
+    for word in (" this", "this ", " this\n"):
+        assert GAPS["bytes"].encode("The", "", word) == GAPS["bytes"].encode("The", "", "this")
 
 
 def test_too_long():

@@ -38,7 +38,13 @@ def prompts_of(model: Model, count: int) -> pd.DataFrame:
     tried = [type(encoded)(encoded.input_ids, encoded.gap, (token,)) for token in range(model.adapter.vocabulary)]
     targets[0] = int(target_log_probabilities(model, tried).rank.argmin())
     columns = {"kind": "relation", "prefix": PREFIX, "suffix": "", "target": "Rome", "foil": "", "noun": ""}
-    columns |= {"cue": "women", "cue_at": PREFIX.index("women"), "distractor": "", "distractor_at": -1}
+    columns |= {
+        "text": f"{PREFIX} ___",
+        "cue": "women",
+        "cue_at": PREFIX.index("women"),
+        "distractor": "",
+        "distractor_at": -1,
+    }
     columns |= {"gap": encoded.gap, "attributed": True, "task": "facts", "split": "all", "number": ""}
     rows = [
         {"prompt": f"p{n}", "group": f"g{n % 5}", "input_ids": encoded.input_ids, "target_ids": (int(token),)}

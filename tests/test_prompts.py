@@ -150,12 +150,12 @@ def test_facts_become_prompts():
     prompts, counts = relation_prompts(FACTS, PATTERNS, "P36", MASKED, ASK)
     assert sum(counts.values()) == len(FACTS) * len(PATTERNS)
     assert counts == {
-        KEPT: 4,
+        KEPT: 6,
         "fact given twice": 4,
         "pattern without subject or object": 3,
-        "gap is inside a word": 3,
-        "unknown word": 2,
+        "unknown word": 3,
     }
+    assert {p.text for p in prompts if p.pattern == PATTERNS[3].text} == {"The old-___ France.", "The old-___ Italy."}
     first = next(p for p in prompts if p.group == "a" and p.pattern == PATTERNS[0].text)
     assert (first.text, first.target, first.foil, first.subject) == (
         "The capital of France is ___.",

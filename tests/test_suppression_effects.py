@@ -88,6 +88,7 @@ def task_of(model: Model, numbers: bool = True, settings: Settings = SETTINGS) -
         one, other = (model.tokenizer.encode(prefix, suffix, word) for word in (target, foil))
         texts = {"prompt": f"p{number}", "group": target, "foil": foil, "prefix": prefix, "suffix": suffix}
         ids = {"input_ids": one.input_ids, "gap": one.gap, "target_ids": one.target_ids, "foil_ids": other.target_ids}
+        texts["text"] = f"{prefix} ___{suffix}".strip()
         table.append(texts | ids | {"number": grammatical if numbers else ""})
     prompts = pd.DataFrame(table)
     attributed = [(f"p{number}", peaks) for number, (*_, peaks) in enumerate(PROMPTS) if peaks][::-1]

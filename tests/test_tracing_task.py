@@ -57,7 +57,7 @@ def prompts_of(model: Model, long: bool = False) -> pd.DataFrame:
         row |= {"cue": cue, "cue_at": prefix.index(cue), "distractor": distractor}
         row |= {"distractor_at": prefix.index(distractor) if distractor else -1}
         row |= {"input_ids": encoded.input_ids, "gap": encoded.gap, "target_ids": encoded.target_ids}
-        rows.append(row | {"foil_ids": foil_ids})
+        rows.append(row | {"foil_ids": foil_ids, "text": f"{prefix} ___{suffix}"})
     return pd.DataFrame(rows)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from string import punctuation
 
+from kn_thesis.corpora.joints import ELIDED, inside_word, is_unspaced
 from kn_thesis.corpora.rows import read_rows
 from kn_thesis.corpora.split import SPLITS
 from kn_thesis.errors import UserError
@@ -49,7 +51,8 @@ class Pair:
 class Difference:
     """Where two sentences differ in one word: text before it (right-stripped), the two words, text after it.
 
-    The suffix begins with its own space, if any. `glued`: no space parts the prefix from the word.
+    The suffix begins with its own space, if any. `glued`: no space parts the prefix from the word, which stands behind
+    an opening mark or an elision, or in a script without spaces.
     """
 
     prefix: str
@@ -67,8 +70,8 @@ def load_pairs(path: str | Path) -> list[Pair]:
     pairs = [
         Pair(
             id=str(number if row.get("pairID") in (None, "") else row["pairID"]),
-            good=" ".join(row["sentence_good"].split()),
-            bad=" ".join(row["sentence_bad"].split()),
+            good=tidy_spaces(row["sentence_good"]),
+            bad=tidy_spaces(row["sentence_bad"]),
             term=str(row.get("linguistics_term") or ""),
             one_prefix=row["one_prefix_method"],
             number=str(row.get("target_number") or ""),
@@ -97,22 +100,60 @@ def load_pairs(path: str | Path) -> list[Pair]:
     return pairs
 
 
+def tidy_spaces(text: str) -> str:
+    """One plain space between words and none at the ends; spaces of other kinds, as a no-break space, stay."""
+    return re.sub(r"[ \t\n\r\f\v]+", " ", text).strip(" ")
+
+
 def difference(good: str, bad: str) -> Difference | None:
     """The one word in which two sentences differ, without the punctuation that both attach to it; else None.
 
-    "The men cure ladies." and "The men cure lady." differ in "ladies" and "lady", between "The men cure" and ".".
+    "The men cure ladies." and "The men cure lady." differ in "ladies" and "lady", between "The men cure" and ".". In a
+    script without spaces the word is the one stretch of characters in which they differ.
     """
-    left, right = good.split(), bad.split()
+    left, right = good.split(" "), bad.split(" ")
     places = [i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b]
     if len(left) != len(right) or len(places) != 1:
         return None
     place = places[0]
-    a, b = left[place], right[place]
+    words = left[place], right[place]
+    found = _stretch(*words) if any(map(is_unspaced, "".join(words))) else _bare(*words)
+    if found is None:
+        return None
+    before, a, b, after = found
+    prefix = " ".join([*left[:place], before] if before else left[:place])
+    suffix = " ".join([after, *left[place + 1 :]])
+    return Difference(prefix, a, b, suffix, glued=bool(before))
+
+
+def _bare(a: str, b: str) -> tuple[str, str, str, str]:
+    """Two words without the marks and the elision that both have: these before them, the words, the marks behind."""
     before = after = ""
     while len(a) > 1 and len(b) > 1 and a[-1] == b[-1] and a[-1] in punctuation:
         a, b, after = a[:-1], b[:-1], a[-1] + after
     while len(a) > 1 and len(b) > 1 and a[0] == b[0] and a[0] in punctuation:
         a, b, before = a[1:], b[1:], before + a[0]
-    prefix = " ".join([*left[:place], before] if before else left[:place])
-    suffix = " ".join([after, *left[place + 1 :]])
-    return Difference(prefix, a, b, suffix, glued=bool(before))
+    elided = re.match(ELIDED, a, re.IGNORECASE)
+    if elided and b.startswith(elided[0]) and min(len(a), len(b)) > elided.end():
+        a, b, before = a[elided.end() :], b[elided.end() :], before + elided[0]
+    return before, a, b, after
+
+
+def _stretch(a: str, b: str) -> tuple[str, str, str, str] | None:
+    """The same of texts without spaces: what they share at the beginning, the stretch in either, the shared end.
+
+    None where one has nothing to set against the other's stretch, or where the stretches share a character: then the
+    texts differ in more than one place. Words of scripts with spaces are left whole.
+    """
+    shortest = min(len(a), len(b))
+    start = next((n for n in range(shortest) if a[n] != b[n]), shortest)
+    end = next((n for n in range(shortest - start) if a[-1 - n] != b[-1 - n]), shortest - start)
+    while start and (inside_word(a, start) or inside_word(b, start)):
+        start -= 1
+    while end and (inside_word(a, len(a) - end) or inside_word(b, len(b) - end)):
+        end -= 1
+    one, other = a[start : len(a) - end], b[start : len(b) - end]
+    if not one or not other:
+        return None
+    shared = {character for character in one if is_unspaced(character)} & set(other)
+    return None if shared else (a[:start], one, other, a[len(a) - end :])

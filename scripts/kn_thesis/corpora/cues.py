@@ -11,6 +11,8 @@ from string import punctuation
 from typing import NamedTuple
 
 from kn_thesis.corpora.blimp import Difference, Pair
+from kn_thesis.corpora.gaps import filled
+from kn_thesis.corpora.joints import inside_word
 from kn_thesis.corpora.nouns import BEFORE_HEAD, noun_of
 from kn_thesis.corpora.numbers import NUMBER
 from kn_thesis.corpora.pararel import OBJECT, SUBJECT
@@ -25,7 +27,8 @@ RELATIVES = {"who", "that", "which"}
 class Stretch(NamedTuple):
     """Words of a prompt and the character at which they begin, in the text with its gap filled by the target.
 
-    That text is prefix, space, target, suffix; without a prefix it begins with the target. No words: ("", -1).
+    That text is prefix, space, target, suffix; without a prefix, or behind one that it is glued to, the target follows
+    at once. No words: ("", -1).
     """
 
     words: str
@@ -57,10 +60,13 @@ def _place(change: Difference, words: str, behind: bool = False, nearest: bool =
     """Where words stand, whatever their capitals: before the gap (the last place if `nearest`) or `behind` it."""
     if not words:
         return NOTHING
-    start = len(change.prefix) + 1 if change.prefix else 0
-    parts = [(change.prefix, 0), (change.suffix, start + len(change.good))]
+    parts = [(change.prefix, 0), (change.suffix, len(filled(change.prefix, change.good, change.glued)))]
     for text, offset in reversed(parts) if behind else parts:
-        found = list(re.finditer(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE))
+        found = [
+            match
+            for match in re.finditer(re.escape(words), text, re.IGNORECASE)
+            if not (inside_word(text, match.start()) or inside_word(text, match.end()))
+        ]
         if found:
             match = found[-1 if nearest and not offset else 0]
             return Stretch(match[0], offset + match.start())

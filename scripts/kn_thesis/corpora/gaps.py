@@ -8,19 +8,22 @@ Needs `tokenizers` alone.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kn_thesis.corpora.joints import inside_word, is_unspaced, space_follows
 from kn_thesis.errors import UserError
 from kn_thesis.given import given_text, strict_json
 from kn_thesis.models.config import positions
 
 if TYPE_CHECKING:
-    from tokenizers import Encoding, Tokenizer
+    from tokenizers import Tokenizer
 
 GAP = "___"
+BLANK = re.compile("_{3,}")  # a cloze test's blank, however long
 AGAIN = "take it from its source again"
 MASKED = ("bert", "roberta", "distilbert", "electra", "albert", "deberta", "deberta-v2", "xlm-roberta", "modernbert")
 MASK_TOKENS = ("[MASK]", "<mask>")
@@ -42,6 +45,14 @@ class Encoded:
 def encoded_from(input_ids: Sequence[int], gap: int, target_ids: Sequence[int]) -> Encoded:
     """A prompt in tokens from a row of a table of prompts, whose numbers are numpy's."""
     return Encoded(tuple(map(int, input_ids)), int(gap), tuple(map(int, target_ids)))
+
+
+class Tokens(NamedTuple):
+    """A text in tokens: of each its id, where it stands in the text, and whether the tokenizer added it."""
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+    special: list[int]
 
 
 class Step(NamedTuple):
@@ -110,60 +121,103 @@ class GapTokenizer:
             )
         return cls(tokenizer, objective, mask, min(known, default=None))
 
-    def encode(self, prefix: str, suffix: str, target: str) -> Encoded:
+    def encode(self, prefix: str, suffix: str, target: str, glued: bool = False) -> Encoded:
         """Encode the text `prefix` + gap + `suffix` with `target` for the gap.
 
-        `prefix` ends without a space: one follows it unless it is empty. `suffix` begins with its own space, if any.
-        A causal model does not see the suffix. Raises CannotExpress.
+        One space follows `prefix` unless it is empty or `glued`: then the target begins at once. `suffix` begins with
+        its own space, if any. A causal model does not see the suffix; in a script without spaces it must leave the
+        tokens before it as they are. Spaces around the target do not count. A target has all the tokens that the text
+        has for it and the space before it, also where that space is a token of its own. Raises CannotExpress.
         """
-        if not target or target != target.strip():
+        target = target.strip()
+        if not target:
             raise CannotExpress("no word for the gap")
-        start = len(prefix) + 1 if prefix else 0
-        end = start + len(target)
-        after = suffix if self.objective == "masked" else ""
-        text = f"{prefix} {target}{after}" if prefix else f"{target}{after}"
-        whole = self.tokenizer.encode(text)
-        ids, offsets, special = whole.ids, whole.offsets, whole.special_tokens_mask
+        check_parted(prefix, target, glued)
+        before = filled(prefix, "", glued)
+        start, end = len(before), len(before) + len(target)
+        text = f"{before}{target}{suffix if self.objective == 'masked' else ''}"
+        self._check_marks(text)
+        ids, offsets, special = self.read(text)
+        if self.mask_id in ids:
+            raise CannotExpress("more than one gap")
         if not all(special) and self.unknown_id is not None and self.unknown_id in ids:
             inside = any(i == self.unknown_id and b > start and a < end for i, (a, b) in zip(ids, offsets, strict=True))
             raise CannotExpress("unknown word" if inside else "unknown word around the gap")
         first, last = _span(offsets, special, start, end, text)
-        self._check_prefix(ids[:first], special[:first], prefix)
-        if not _covered(whole, text):  # a tokenizer with no token for the unknown drops what it does not know
+        first = self._first(ids, special, first, before)
+        if not _covered(offsets, text):  # a tokenizer with no token for the unknown drops what it does not know
             raise CannotExpress("unknown word")
         target_ids = tuple(ids[first:last])
         self._check_target(target_ids, target)
-        if self.max_length is not None and len(ids) > self.max_length:
+        read = len(ids) if self.objective == "masked" else last  # nothing that a tokenizer appends is read
+        if self.max_length is not None and read > self.max_length:
             raise CannotExpress("prompt is too long")
         if self.objective == "masked":
             masks = (self.mask_id,) * len(target_ids)
             return Encoded((*ids[:first], *masks, *ids[last:]), first, target_ids)  # type: ignore[arg-type]
         if first == 0:
             raise CannotExpress("nothing before the gap")
+        if is_unspaced(suffix[:1]) and self.read(text + suffix).ids[:last] != ids[:last]:
+            raise CannotExpress("tokens merge across the gap")
         return Encoded(tuple(ids[:first]), first - 1, target_ids)
 
     def encode_prompt(self, text: str, target: str) -> Encoded:
-        """Encode a text whose gap is "___" or the mask token; for causal models also a text that ends at the gap.
+        """Encode a text whose gap is a blank or the mask token; for causal models also a text that ends at the gap.
 
         Raises CannotExpress; for a causal model also when words follow the gap.
         """
-        return self.encode(*self.around_gap(text), target)
+        prefix, suffix, glued = self.around_gap(text)
+        return self.encode(prefix, suffix, target, glued)
 
-    def around_gap(self, text: str) -> tuple[str, str]:
-        """What stands before (without the space at its end) and after the gap of such a text. Raises CannotExpress."""
-        gaps = [mark for mark in (GAP, self._mask_token()) if mark and mark in text]
-        if sum(text.count(mark) for mark in gaps) > 1:
+    def around_gap(self, text: str) -> tuple[str, str, bool]:
+        """Prefix and suffix of such a text, and whether the target is glued to the prefix: see `encode`.
+
+        A blank is three underscores or more. What stands before it is kept as it is: one space there is the target's
+        own, and without a space the target begins at once. At the end of a text without a blank, the text's last
+        characters tell whether a space follows (see `joints`). Raises CannotExpress.
+        """
+        mask = self._mask_token()
+        prefix, *suffixes = re.split(f"{BLANK.pattern}|{re.escape(mask)}" if mask else BLANK.pattern, text)
+        if not suffixes and self.objective == "masked":
+            raise CannotExpress("no gap")
+        self._check_marks(text)
+        if len(suffixes) > 1:
             raise CannotExpress("more than one gap")
-        if not gaps:
-            if self.objective == "masked":
-                raise CannotExpress("no gap")
-            return text.rstrip(), ""
-        prefix, suffix = text.split(gaps[0])
-        if prefix and not prefix[-1].isspace():
-            raise CannotExpress("gap is inside a word")
-        if self.objective == "causal" and any(character.isalnum() for character in suffix):
+        if suffixes and self.objective == "causal" and any(character.isalnum() for character in suffixes[0]):
             raise CannotExpress("gap is not at the end")
-        return prefix.rstrip(), suffix
+        prefix, glued = before_gap(prefix) if suffixes else _before_end(prefix)
+        return prefix, suffixes[0] if suffixes else "", glued
+
+    def read(self, text: str) -> Tokens:
+        """The tokens of a text, with the special ones that the tokenizer puts around it.
+
+        A text that has these at its beginning or end already is not given them twice.
+        """
+        whole = self.tokenizer.encode(text)
+        ids, offsets, special = whole.ids, whole.offsets, whole.special_tokens_mask
+        content = [place for place, mark in enumerate(special) if not mark]
+        if not content:
+            return Tokens(ids, offsets, special)
+        first, last = content[0], content[-1] + 1
+        ending = ids[last:]
+        start = first if first and ids[first : 2 * first] == ids[:first] else 0
+        stop = last if ending and ids[last - len(ending) : last] == ending else len(ids)
+        return Tokens(ids[start:stop], offsets[start:stop], special[start:stop])
+
+    def begin(self, text: str) -> list[int]:
+        """The tokens of a text that is to go on: without the special ones that the tokenizer appends."""
+        ids, _, special = self.read(text)
+        while special and special[-1]:
+            ids, special = ids[:-1], special[:-1]
+        return ids
+
+    def beginning(self, text: str) -> str:
+        """The special tokens that a text begins with, if they are those that the tokenizer puts before any text."""
+        whole = self.tokenizer.encode(text)
+        first = next((place for place, mark in enumerate(whole.special_tokens_mask) if not mark), 0)
+        if not first or whole.ids[first : 2 * first] != whole.ids[:first]:
+            return ""
+        return text[: whole.offsets[2 * first - 1][1]]
 
     @property
     def unknown_id(self) -> int | None:
@@ -174,26 +228,68 @@ class GapTokenizer:
     def _mask_token(self) -> str | None:
         return None if self.mask_id is None else self.tokenizer.id_to_token(self.mask_id)
 
-    def _check_prefix(self, ids: list[int], special: list[int], prefix: str) -> None:
-        """The tokens before the gap must be those of the prefix alone."""
-        content = [i for i, s in zip(ids, special, strict=True) if not s]
+    def _check_marks(self, text: str) -> None:
+        """No mask token but the model's own stands for a gap: another one would be read as text."""
+        if any(mark in text for mark in MASK_TOKENS if mark != self._mask_token()):
+            masked = self.objective == "masked"
+            raise CannotExpress("mask token of another model" if masked else "a causal model has no mask token")
+
+    def _first(self, ids: list[int], special: list[int], first: int, before: str) -> int:
+        """The target's first token, which the first one that covers a letter of it, or a lone space before that, is.
+
+        The tokens before it must be those of the prefix alone.
+        """
+        content = [i for i, s in zip(ids[:first], special, strict=False) if not s]
+        prefix = before.removesuffix(" ")
         alone = self.tokenizer.encode(prefix, add_special_tokens=False).ids if prefix else []
-        if content != alone:
-            if content[:-1] == alone and not self.tokenizer.decode(content[-1:]).strip():
-                raise CannotExpress("space is a token of its own")
-            raise CannotExpress("tokens merge across the gap")
+        if content == alone:
+            return first
+        parted = before != prefix or not before  # a tokenizer may begin a text with a space
+        if parted and content[:-1] == alone and not self.tokenizer.decode(content[-1:]).strip():
+            return first - 1
+        raise CannotExpress("tokens merge across the gap" if parted else "tokens before the gap depend on the word")
 
     def _check_target(self, ids: tuple[int, ...], target: str) -> None:
-        """The target's tokens must read as the target, spaces aside, and begin with more than a space."""
+        """The target's tokens must read as the target, spaces aside."""
         read = _squeeze(self.tokenizer.decode(list(ids), skip_special_tokens=False))
+        read = read.removeprefix(getattr(self.tokenizer.model, "continuing_subword_prefix", None) or "")
         normalizer = self.tokenizer.normalizer
         expected = {_squeeze(target)}
         if normalizer is not None:
             expected.add(_squeeze(normalizer.normalize_str(target)))
         if read not in expected:
             raise CannotExpress("tokens do not read as the word")
-        if len(ids) > 1 and self.tokenizer.id_to_token(ids[0]) in ("▁", "Ġ"):
-            raise CannotExpress("space is a token of its own")
+
+
+def filled(prefix: str, word: str, glued: bool) -> str:
+    """A prefix with the word, or the mark of a gap, that follows it: see `GapTokenizer.encode`."""
+    return f"{prefix}{word}" if glued or not prefix else f"{prefix} {word}"
+
+
+def check_parted(prefix: str, word: str, glued: bool) -> None:
+    """Raise CannotExpress where a word would go on with the letters of the word before it."""
+    if inside_word(filled(prefix, word, glued), len(prefix)):
+        raise CannotExpress("gap is inside a word")
+
+
+def is_glued(prefix: str, text: str) -> bool:
+    """Whether the gap, written "___", follows a prefix at once in a text that begins with it."""
+    return bool(prefix) and text.startswith(GAP, len(prefix))
+
+
+def before_gap(text: str) -> tuple[str, bool]:
+    """The prefix that a text before a gap is, and whether the target is glued to it: see `GapTokenizer.encode`."""
+    return (text[:-1], False) if text.endswith(" ") and text != " " else (text, bool(text))
+
+
+def _before_end(text: str) -> tuple[str, bool]:
+    """The same of a text that ends at its gap, where nothing says so."""
+    if text.endswith(" "):
+        return before_gap(text)
+    follows = space_follows(text)
+    if follows is None:
+        raise CannotExpress(f"unclear whether a space follows the text: end it in {GAP}")
+    return text, not follows
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
@@ -226,17 +322,17 @@ def _span(offsets: list[tuple[int, int]], special: list[int], start: int, end: i
     if len(inside) != last - first:
         raise CannotExpress("tokens do not read as the word")
     # A token may carry the space before its word, and no more.
-    if text[offsets[first][0] : start].strip() or start - offsets[first][0] > 1:
+    if text[offsets[first][0] : start] not in ("", " "):
         raise CannotExpress("tokens merge across the gap")
     if offsets[last - 1][1] > end:
         raise CannotExpress("tokens merge across the gap")
     return first, last
 
 
-def _covered(whole: Encoding, text: str) -> bool:
+def _covered(offsets: list[tuple[int, int]], text: str) -> bool:
     """Whether every character but spaces belongs to a token."""
     reached = 0
-    for a, b in sorted(whole.offsets):
+    for a, b in sorted(offsets):
         if a > reached and text[reached:a].strip():
             return False
         reached = max(reached, b)

@@ -1,5 +1,5 @@
-"""The noun that a minimal pair is about, where the corpus does not state it: prompts about one noun are no independent
-observations, so statistics gather them."""
+"""The noun that an English minimal pair is about, where the corpus states its term alone: prompts about one noun are no
+independent observations, so statistics gather them."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from string import punctuation
 
+from kn_thesis.corpora.blimp import tidy_spaces
 from kn_thesis.corpora.rows import read_rows
 from kn_thesis.corpora.split import SPLITS
 from kn_thesis.errors import UserError
@@ -29,7 +29,7 @@ class Pattern:
     @property
     def object_last(self) -> bool:
         """Whether nothing but punctuation follows the object, so that a causal model can be asked."""
-        return self.whole and not self.text.split(OBJECT)[1].strip(punctuation + " ")
+        return self.whole and not any(character.isalnum() for character in self.text.split(OBJECT)[1])
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def load_patterns(path: str | Path) -> list[Pattern]:
 def load_facts(path: str | Path) -> list[Fact]:
     """The facts of a relation, in the file's order; UserError when the file is broken or a uuid comes twice."""
     rows = read_rows(path, {"sub_label": str, "obj_label": str, "uuid": str}, {"concept": str})
-    facts = [Fact(" ".join(row["sub_label"].split()), " ".join(row["obj_label"].split()), row["uuid"]) for row in rows]
+    facts = [Fact(tidy_spaces(row["sub_label"]), tidy_spaces(row["obj_label"]), row["uuid"]) for row in rows]
     seen: set[str] = set()
     for line, fact in enumerate(facts, 1):
         if fact.uuid in seen:
@@ -71,7 +71,7 @@ def load_facts(path: str | Path) -> list[Fact]:
 
 def tidy(text: str) -> str:
     """One space between words, none at the ends and none before punctuation ("is [Y] ." becomes "is [Y].")."""
-    return re.sub(r" ([.,;:!?])(?= |$)", r"\1", " ".join(text.split()))
+    return re.sub(r" ([.,;:!?])(?= |$)", r"\1", tidy_spaces(text))
 
 
 def fill(pattern: str, subject: str, object: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from kn_thesis.corpora.blimp import Pair, difference, load_pairs
 from kn_thesis.corpora.cues import NOTHING, fact_cue, pair_cue
-from kn_thesis.corpora.gaps import GAP, CannotExpress, Encoded, GapTokenizer
+from kn_thesis.corpora.gaps import GAP, CannotExpress, Encoded, GapTokenizer, before_gap, filled
 from kn_thesis.corpora.nouns import noun_of
 from kn_thesis.corpora.numbers import number_of
 from kn_thesis.corpora.pararel import Fact, Pattern, around_gap, load_facts, load_patterns
@@ -55,9 +55,10 @@ class Prompt:
     """One row of the table; the columns are these fields.
 
     prompt: unique name. kind: "paradigm" or "relation". group: target word of a paradigm, uuid of a fact.
-    number: of the target, "singular", "plural" or "". noun: what a pair is about, "" for facts. split: see
-    corpora.split, "" for a relation asked of a model that was not trained here. text: the gap is "___"; prefix, suffix:
-    text before (right-stripped) and after it. foil: the ungrammatical word, "" for facts. cue, distractor: the words
+    number: of the target, "singular", "plural" or "". noun: what a pair is about (its own name where nobody says), ""
+    for facts. split: see corpora.split; "" for a relation asked of a model that was not trained here. text: the gap is
+    "___"; prefix, suffix: text before it, without the space that parts them (there is none where the gap follows the
+    prefix at once in `text`), and after it. foil: the ungrammatical word, "" for facts. cue, distractor: the words
     that decide the gap and those in between that do not, "" where nothing is known of them; cue_at, distractor_at: see
     cues.Stretch. input_ids, gap, target_ids: see gaps.Encoded; foil_ids: the foil's tokens in the same place.
     attributed: whether its neurons are localized.
@@ -115,6 +116,10 @@ def make_prompts(
     for reason, count in counts.items():
         print(f"{count:7} {reason}")
     print(f"{sum(prompt.attributed for prompt in prompts):7} of those kept are for attribution")
+    if alone := sum(prompt.noun == prompt.prompt for prompt in prompts):
+        print(
+            f"{alone:7} of those kept state neither noun nor linguistics_term: each is a unit of its own in statistics"
+        )
     return kind, prompts, counts
 
 
@@ -230,13 +235,11 @@ def _pair_prompt(pair: Pair, task: str, split: str, tokenizer: GapTokenizer, set
         raise CannotExpress("sentences differ in more than one word")
     if causal and not pair.one_prefix:
         raise CannotExpress("what follows decides between the words")
-    if change.glued:
-        raise CannotExpress("gap is inside a word")
-    suffix = "" if causal else change.suffix
     target, foil = (
-        _encode(tokenizer, change.prefix, suffix, word, settings.max_target_tokens)
+        _encode(tokenizer, change.prefix, change.suffix, word, change.glued, settings.max_target_tokens)
         for word in (change.good, change.bad)
     )
+    suffix = "" if causal else change.suffix
     a, b = target.target_ids, foil.target_ids
     if causal and a[: len(b)] == b[: len(a)]:
         raise CannotExpress("one word's tokens begin the other's")
@@ -244,19 +247,20 @@ def _pair_prompt(pair: Pair, task: str, split: str, tokenizer: GapTokenizer, set
         raise CannotExpress("words differ in number of tokens")
     if a == b:
         raise CannotExpress("words have the same tokens")
+    name = f"{task}/{pair.id}"
     number = pair.number or number_of(change, task, pair.term)
     cue, distractor = pair_cue(pair, change, task)
     if causal and cue.at >= len(change.prefix):
         cue = NOTHING
     return Prompt(
-        prompt=f"{task}/{pair.id}",
+        prompt=name,
         task=task,
         kind="paradigm",
         group=change.good,
         number=number,
-        noun=pair.noun or noun_of(change, pair.term, number),
+        noun=pair.noun or (noun_of(change, pair.term, number) if pair.term else name),
         split=split,
-        text=f"{change.prefix} {GAP}{suffix}".strip(),
+        text=f"{filled(change.prefix, GAP, change.glued)}{suffix}",
         prefix=change.prefix,
         suffix=suffix,
         target=change.good,
@@ -280,10 +284,9 @@ def _fact_prompt(
     if not fact.object or not fact.subject:
         raise CannotExpress("fact without subject or object")
     before, after = around_gap(pattern.text, fact.subject)
-    if before and not before.endswith(" "):
-        raise CannotExpress("gap is inside a word")
-    prefix, suffix = before.rstrip(), "" if tokenizer.objective == "causal" else after
-    encoded = _encode(tokenizer, prefix, suffix, fact.object, settings.max_target_tokens)
+    prefix, glued = before_gap(before)
+    encoded = _encode(tokenizer, prefix, after, fact.object, glued, settings.max_target_tokens)
+    suffix = "" if tokenizer.objective == "causal" else after
     cue = fact_cue(pattern.text, fact.subject, fact.object)
     return Prompt(
         prompt=f"{task}/{fact.uuid}/{rank(pattern.text):016x}",
@@ -293,7 +296,7 @@ def _fact_prompt(
         number="",
         noun="",
         split=split,
-        text=f"{prefix} {GAP}{suffix}".strip(),
+        text=f"{filled(prefix, GAP, glued)}{suffix}",
         prefix=prefix,
         suffix=suffix,
         target=fact.object,
@@ -311,8 +314,8 @@ def _fact_prompt(
     )
 
 
-def _encode(tokenizer: GapTokenizer, prefix: str, suffix: str, word: str, most: int) -> Encoded:
-    encoded = tokenizer.encode(prefix, suffix, word)
+def _encode(tokenizer: GapTokenizer, prefix: str, suffix: str, word: str, glued: bool, most: int) -> Encoded:
+    encoded = tokenizer.encode(prefix, suffix, word, glued)
     if len(encoded.target_ids) > most:
         raise CannotExpress("word has too many tokens")
     return encoded

@@ -31,7 +31,7 @@ def write_contexts(
     for tokens, texts in lengths:
         for place, beginning in enumerate(beginnings):
             numbers = range(texts)[place :: len(beginnings)]
-            begun = [tuple(model.tokenizer.tokenizer.encode(beginning).ids)] * len(numbers)
+            begun = [tuple(model.tokenizer.begin(beginning))] * len(numbers)
             sampler = Sampler([(f"context of {tokens}", number) for number in numbers], seed, TOP)
             rows = continue_rows(model, begun, [()] * len(numbers), tokens, choose=sampler, stop=end_token(model))
             found += [f"{beginning} {readable(model.tokenizer, row)}".strip().rstrip(".") + "." for row in rows]

@@ -35,7 +35,9 @@ def problem_of(
         return None
     rows = [bare]
     for context in contexts:
-        row = _row(tokenizer, f"{context} {request.prefix}", request, len(context) + 1 + request.subject_at)
+        begun = len(tokenizer.beginning(request.prefix))  # special tokens stay before all else
+        prefix = f"{request.prefix[:begun]}{context} {request.prefix[begun:]}"
+        row = _row(tokenizer, prefix, request, len(context) + 1 + request.subject_at, request.glued)
         if row is not None and not 0 < longest < len(row.ids):
             rows.append(row)
     subject = request.subject[0].upper() + request.subject[1:]
@@ -60,12 +62,12 @@ def _seen(encoded: Encoded) -> tuple[int, ...]:
     return encoded.input_ids + encoded.target_ids[:-1]
 
 
-def _row(tokenizer: GapTokenizer, prefix: str, request: Request, subject_at: int) -> Row | None:
+def _row(tokenizer: GapTokenizer, prefix: str, request: Request, subject_at: int, glued: bool = False) -> Row | None:
     try:
-        encoded = tokenizer.encode(prefix, "", request.new)
+        encoded = tokenizer.encode(prefix, "", request.new, glued)
     except CannotExpress:
         return None
-    found = token_span(tokenizer, prefix, "", request.new, subject_at, subject_at + len(request.subject))
+    found = token_span(tokenizer, prefix, "", request.new, subject_at, subject_at + len(request.subject), glued)
     if found is None or found[1] > len(encoded.input_ids):
         return None
     return Row(_seen(encoded), found[1] - 1, encoded.target_ids)

@@ -69,7 +69,7 @@ class Edited:
             raise UserError(f"{model.adapter.family} is masked and does not continue a text: ask for probabilities")
         if not isinstance(tokens, int) or tokens < 1:
             raise UserError(f"tokens is {tokens!r}: give a whole number, 1 or more")
-        ids = model.tokenizer.tokenizer.encode(parted(model, text)[0]).ids
+        ids = model.tokenizer.begin(parted(model, text)[0])
         if not ids or 0 < model.positions < len(ids):
             most = f" to {model.positions}" if model.positions else " or more"
             raise UserError(f"the text {text!r} has {len(ids)} tokens: the model takes 1{most}")
@@ -179,7 +179,7 @@ def edit(
         _check_written(model, what, found, weights, getattr(chosen, "stop", 0.0))
         layers = tuple(sorted(layer for layer, _ in weights))
         edited = Edited(
-            model, editor, prompt, request.subject, target, request.old, layers, found.steps, found.loss, weights
+            model, editor, prompt, request.subject, request.new, request.old, layers, found.steps, found.loss, weights
         )
         try:
             yield edited

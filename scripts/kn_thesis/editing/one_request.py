@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kn_thesis.corpora.gaps import GAP, CannotExpress, Encoded
+from kn_thesis.corpora.gaps import GAP, CannotExpress, Encoded, filled
 from kn_thesis.editing.answers import answers
 from kn_thesis.editing.continuations import continue_rows, end_token, readable
 from kn_thesis.editing.request import Request
@@ -48,11 +48,13 @@ def request_of(model: Model, wanted: Wanted) -> Request:
             raise UserError(f"{name} is {text!r}: give a text")
     if isinstance(wanted.paraphrases, str):
         raise UserError("paraphrases is a list of texts: put a single one in brackets")
-    prefix, suffix = parted(model, wanted.prompt)
-    subject = wanted.subject.strip()
+    old = None if wanted.old is None else wanted.old.strip()
+    wanted = replace(wanted, subject=wanted.subject.strip(), target=wanted.target.strip(), old=old)
+    prefix, suffix, glued = parted(model, wanted.prompt)
+    subject = wanted.subject
     new = encoded(model, wanted.prompt, wanted.target)
-    at = _subject_at(model, wanted, prefix, suffix, subject)
-    span = token_span(model.tokenizer, prefix, suffix, wanted.target, at, at + len(subject))
+    at = _subject_at(model, wanted)
+    span = token_span(model.tokenizer, prefix, suffix, wanted.target, at, at + len(subject), glued)
     if span is None:
         raise UserError(f"the subject {subject!r} has no token of its own in the prompt {wanted.prompt!r}")
     if wanted.require_new and target_log_probabilities(model, [new]).first_choice[0]:
@@ -76,12 +78,13 @@ def request_of(model: Model, wanted: Wanted) -> Request:
         new_prompt=new,
         old_prompt=old_prompt,
         subject_token=span[1] - 1,
+        glued=glued,
         paraphrases=(old_prompt, *(encoded(model, text, old) for text in wanted.paraphrases)),
     )
 
 
-def parted(model: Model, prompt: str) -> tuple[str, str]:
-    """What stands before and after the gap. Raises UserError where there is none, or more than one."""
+def parted(model: Model, prompt: str) -> tuple[str, str, bool]:
+    """See `GapTokenizer.around_gap`. Raises UserError where there is no gap, or more than one."""
     try:
         return model.tokenizer.around_gap(prompt)
     except CannotExpress as error:
@@ -102,8 +105,9 @@ def encoded(model: Model, prompt: str, word: str) -> Encoded:
     return found
 
 
-def _subject_at(model: Model, wanted: Wanted, prefix: str, suffix: str, subject: str) -> int:
+def _subject_at(model: Model, wanted: Wanted) -> int:
     """The character at which the subject begins in the text whose gap the target fills."""
+    subject, (prefix, suffix, glued) = wanted.subject, parted(model, wanted.prompt)
     if not subject:
         raise UserError("the subject is empty: name the words of the prompt that the edit is about")
     at = find_words(prefix, subject)
@@ -114,7 +118,7 @@ def _subject_at(model: Model, wanted: Wanted, prefix: str, suffix: str, subject:
     if at is None:
         where = "before the gap of the prompt" if causal else "in the prompt"
         raise UserError(f"the subject {subject!r} is not {where} {wanted.prompt!r}: give words that stand there")
-    return len(f"{prefix} " if prefix else "") + len(wanted.target) + at
+    return len(filled(prefix, wanted.target, glued)) + at
 
 
 def _old(model: Model, wanted: Wanted, new: Encoded) -> str:

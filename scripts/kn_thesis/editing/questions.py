@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from kn_thesis.corpora.gaps import GAP, CannotExpress, GapTokenizer
+from kn_thesis.corpora.gaps import GAP, CannotExpress, GapTokenizer, before_gap, filled, is_glued
 from kn_thesis.corpora.nouns import BEFORE_HEAD
 from kn_thesis.corpora.pararel import around_gap
 from kn_thesis.corpora.rank import rank
@@ -58,10 +58,11 @@ def questions_of(
 
 
 class _Words(NamedTuple):
-    """A question before it is put in tokens; see Question."""
+    """A question before it is put in tokens; see Question, and `GapTokenizer.encode`."""
 
     prefix: str
     suffix: str
+    glued: bool
     expected: str
     rival: str
     near: bool = False
@@ -96,17 +97,17 @@ class _Asked:
                 number += 1
 
     def _question(self, criterion: str, words: _Words, both: bool) -> Question:
-        prefix, suffix, expected, rival, near = words
-        expected_prompt = self.tokenizer.encode(prefix, suffix, expected)
+        prefix, suffix, glued, expected, rival, near = words
+        expected_prompt = self.tokenizer.encode(prefix, suffix, expected, glued)
         try:
-            rival_prompt = self.tokenizer.encode(prefix, suffix, rival)
+            rival_prompt = self.tokenizer.encode(prefix, suffix, rival, glued)
         except CannotExpress:
             if both:
                 raise
             rival_prompt = None
         if both and not comparable(expected_prompt, rival_prompt):
             raise CannotExpress("words cannot be compared")
-        text = f"{prefix} {GAP}{suffix}".strip()
+        text = f"{filled(prefix, GAP, glued)}{suffix}"
         return Question(criterion, text, expected, rival, expected_prompt, rival_prompt, near)
 
 
@@ -115,14 +116,14 @@ def _fact(asked: _Asked, rows: Sequence[Any], related: Related, others: int, eac
     own = [row for row in rows if row.group == request.cluster]
     names = _other_names(request.subject, related.concepts)
     paraphrases = asked.order("generality", own, _name)
-    asked.put("generality", (_Words(row.prefix, row.suffix, request.new, request.old) for row in paraphrases), each)
+    asked.put("generality", (_Words(*_text(row), request.new, request.old) for row in paraphrases), each)
     _locality(asked, rows, {request.subject, *names}, others)
     if related.inverse is not None:
         _symmetry(asked, rows, related.inverse, each)
     if related.synonym is not None:
         asked.put("synonymy", _synonymous(asked, related.synonym, related.synonym_objects), each)
     renamed = _one_each(asked.order("synonymy", (row for row in rows if row.subject in names), _name))
-    asked.put("synonymy", (_Words(row.prefix, row.suffix, request.new, request.old) for row in renamed), each)
+    asked.put("synonymy", (_Words(*_text(row), request.new, request.old) for row in renamed), each)
 
 
 def _locality(asked: _Asked, rows: Sequence[Any], without: set[str], others: int) -> None:
@@ -134,7 +135,7 @@ def _locality(asked: _Asked, rows: Sequence[Any], without: set[str], others: int
     words: dict[str, _Words] = {}
     for row in alike:
         near = row.target == request.old
-        words.setdefault(row.subject, _Words(row.prefix, row.suffix, row.target, request.new, near))
+        words.setdefault(row.subject, _Words(*_text(row), row.target, request.new, near))
     near, far = (iter([one for one in words.values() if one.near == side]) for side in (True, False))
     asked.put("locality", near, (others + 1) // 2)
     asked.put("locality", far, others)
@@ -158,9 +159,9 @@ def _synonymous(asked: _Asked, synonym: pd.DataFrame, objects: Mapping[str, str]
         asked.counts["no synonym of the new object" if not expected else "one synonym for both objects"] += 1
         return
     for pattern in asked.order("synonymy", set(synonym["pattern"])):
-        prefix, suffix = _around(asked, pattern, asked.request.subject)
-        if all(_article_fits(prefix, word) for word in (expected, rival) if word):
-            yield _Words(prefix, suffix, expected, rival)
+        around = _around(asked, pattern, asked.request.subject)
+        if all(_article_fits(around[0], word) for word in (expected, rival) if word):
+            yield _Words(*around, expected, rival)
         else:
             asked.counts["article does not fit"] += 1
 
@@ -176,8 +177,9 @@ def _agreement(asked: _Asked, rows: Sequence[Any], others: int) -> None:
     for row in asked.order("other_verb", alike, _name):
         if {row.target, row.foil}.isdisjoint({own.target, own.foil}):
             verbs.setdefault((row.target, row.foil), row)
+    glued = is_glued(own.prefix, own.text)
     # The suffix goes with its verb.
-    put = (_Words(own.prefix, verbs[key].suffix, key[1], key[0]) for key in asked.order("other_verb", verbs))
+    put = (_Words(own.prefix, verbs[key].suffix, glued, key[1], key[0]) for key in asked.order("other_verb", verbs))
     asked.put("other_verb", put, others, both=True)
     whole = [row for row in alike if row.cue_at >= 0 and row.distractor_at >= 0]
     distractors = {row.distractor for row in whole if row.distractor.lower() != own.distractor.lower()}
@@ -189,7 +191,7 @@ def _agreement(asked: _Asked, rows: Sequence[Any], others: int) -> None:
     }
     for criterion, swap in swaps.items():
         prefixes = [_swapped(own, *words) for words in asked.order(criterion, swap)]
-        put = (_Words(prefix, own.suffix, request.new, request.old) for prefix in prefixes)
+        put = (_Words(prefix, own.suffix, glued, request.new, request.old) for prefix in prefixes)
         asked.put(criterion, put, others, both=True)
 
 
@@ -213,10 +215,16 @@ def _name(row: Any) -> str:
     return str(row.prompt)
 
 
-def _around(asked: _Asked, pattern: str, subject: str) -> tuple[str, str]:
-    """Prefix and suffix of a pattern about a subject, as a table of prompts has them."""
+def _text(row: Any) -> tuple[str, str, bool]:
+    """Prefix and suffix of a row of a table of prompts, and whether the target is glued to the prefix."""
+    return row.prefix, row.suffix, is_glued(row.prefix, row.text)
+
+
+def _around(asked: _Asked, pattern: str, subject: str) -> tuple[str, str, bool]:
+    """The same of a pattern about a subject."""
     before, after = around_gap(pattern, subject)
-    return before.rstrip(), "" if asked.tokenizer.objective == "causal" else after
+    prefix, glued = before_gap(before)
+    return prefix, "" if asked.tokenizer.objective == "causal" else after, glued
 
 
 def _other_names(subject: str, concepts: Mapping[str, str]) -> set[str]:

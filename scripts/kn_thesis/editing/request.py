@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from kn_thesis.corpora.gaps import Encoded
+from kn_thesis.corpora.gaps import GAP, Encoded, filled
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Request:
     """One edit: the prompt `prefix` + gap + `suffix` shall be answered by `new` instead of `old`.
 
     name: unique within a task. kind: "relation" or "paradigm". cluster: the fact, or the noun a pair is about.
-    subject_at: character at which the subject begins in prefix + space + answer + suffix (corpora.cues.Stretch).
+    subject_at: character at which the subject begins in the prompt with an answer (corpora.cues.Stretch).
     new_prompt, old_prompt: the prompt in tokens with either answer. subject_token: the subject's last token in them.
     paraphrases: prompts of the same fact with `old` as their target, the edited one first; where knowledge neurons are
-    looked for.
+    looked for. glued: whether the answer follows `prefix` without a space.
     """
 
     name: str
@@ -52,8 +52,9 @@ class Request:
     old_prompt: Encoded
     subject_token: int
     paraphrases: tuple[Encoded, ...] = field(default=())
+    glued: bool = False
 
     @property
     def text(self) -> str:
         """The prompt, its gap written "___"."""
-        return f"{self.prefix} ___{self.suffix}".strip()
+        return f"{filled(self.prefix, GAP, self.glued)}{self.suffix}"

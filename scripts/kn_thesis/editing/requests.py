@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from kn_thesis.corpora.gaps import CannotExpress, Encoded, GapTokenizer, encoded_from
+from kn_thesis.corpora.gaps import CannotExpress, Encoded, GapTokenizer, encoded_from, is_glued
 from kn_thesis.corpora.rank import rank
 from kn_thesis.editing.names import EDITED, NO_OBJECT, NO_SUBJECT, NOT_SAMPLED, TOO_LONG, UNKNOWN
 from kn_thesis.editing.request import Request
@@ -149,6 +149,7 @@ def _fact(
         old_prompt=_target(row),
         subject_token=last[row.prompt],
         paraphrases=(_target(row), *filter(chance.fits, others)),
+        glued=is_glued(row.prefix, row.text),
     )
     return EDITED, row, request
 
@@ -158,7 +159,7 @@ def _counterfactual(row: Any, right: set[str], every: Sequence[str], chance: _Ch
     old = _target(row)
     for new in sorted(set(every) - right, key=lambda name: rank("object", chance.seed, row.task, row.group, name)):
         try:
-            encoded = chance.tokenizer.encode(row.prefix, row.suffix, new)
+            encoded = chance.tokenizer.encode(row.prefix, row.suffix, new, is_glued(row.prefix, row.text))
         except CannotExpress:
             continue
         if len(encoded.target_ids) <= chance.max_target_tokens and comparable(encoded, old) and chance.fits(encoded):
@@ -193,6 +194,7 @@ def _pair(row: Any, right: set[str], chance: _Chance) -> _Considered:
         old_prompt=old,
         subject_token=last,
         paraphrases=(old,),
+        glued=is_glued(row.prefix, row.text),
     )
     return replace(found, request=request)
 
@@ -205,7 +207,8 @@ def _last_token(tokenizer: GapTokenizer, row: Any) -> int | None:
     """Where the subject's last token stands, or None."""
     if row.cue_at < 0:
         return None
-    span = token_span(tokenizer, row.prefix, row.suffix, row.target, row.cue_at, row.cue_at + len(row.cue))
+    place = row.cue_at, row.cue_at + len(row.cue)
+    span = token_span(tokenizer, row.prefix, row.suffix, row.target, *place, is_glued(row.prefix, row.text))
     return None if span is None else span[1] - 1
 
 

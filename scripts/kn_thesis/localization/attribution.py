@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kn_thesis.corpora.gaps import CannotExpress, Encoded
+from kn_thesis.corpora.gaps import GAP, CannotExpress, Encoded
 from kn_thesis.corpora.gaps import steps as teacher_forced
 from kn_thesis.errors import UserError
 from kn_thesis.localization.clean import clean_run
@@ -59,8 +59,8 @@ def attribute(
 ) -> Attribution:
     """Scores of all MLP neurons for each prompt's target.
 
-    prompts: texts with the gap as "___" or the mask token (for a causal model also a text that ends at the gap),
-        each with its word in `targets`; or prompts encoded already, and no `targets`.
+    prompts: texts with the gap as "___" or the mask token (for a causal model also a text that ends at the gap; see
+        `GapTokenizer.around_gap`), each with its word in `targets`; or prompts encoded already, and no `targets`.
     neuron: "activation" or "preactivation", see `adapter_for`.
     quadrature, nodes: see `quadrature_rule`. batch_tokens: most tokens × layers in memory at once (see `room`, which
         states the bytes; one prompt and one node at least). progress: show a bar on stderr.
@@ -184,7 +184,8 @@ def _encoded(model: Model, prompts: Sequence[str | Encoded], targets: Sequence[s
             except CannotExpress as error:
                 text = prompts[number]
                 raise UserError(
-                    f"prompt {number} ({text!r}, target {targets[number]!r}): {getattr(error, 'reason', error)}"
+                    f"prompt {number} ({text!r}, target {targets[number]!r}): {error.reason}; change the word, or the "
+                    f"prompt, whose gap is written {GAP}"
                 ) from None
         _check(model.adapter, number, prompt)
         encoded.append(prompt)

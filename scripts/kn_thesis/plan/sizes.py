@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kn_thesis.corpora.gaps import Encoded
+from kn_thesis.corpora.gaps import Encoded, check_parted
 from kn_thesis.corpora.sample import PER_GROUP
 
 SIZES_FILE = "resources/sizes.yaml"
@@ -65,8 +65,9 @@ class Words:
         """A number for each word of a text; 0 is the mask."""
         return tuple(self._ids.setdefault(word, len(self._ids) + 1) for word in WORD.findall(text))
 
-    def encode(self, prefix: str, suffix: str, word: str) -> Encoded:
+    def encode(self, prefix: str, suffix: str, word: str, glued: bool = False) -> Encoded:
         """See corpora.gaps.Encoded."""
+        check_parted(prefix, word, glued)
         before, target = self.ids(prefix), self.ids(word)
         if self.objective == "causal":
             return Encoded(before, len(before) - 1, target)

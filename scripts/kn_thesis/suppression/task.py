@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from kn_thesis.corpora.gaps import Encoded, encoded_from
+from kn_thesis.corpora.gaps import Encoded, encoded_from, is_glued
 from kn_thesis.models.evaluate import with_target
 from kn_thesis.models.preactivation import adapter_for
 from kn_thesis.progress import shown
@@ -125,7 +125,8 @@ def _records(model: Model, rows: pd.DataFrame, targets: Sequence[Encoded]) -> li
     for row, target in zip(rows.to_dict("records"), targets, strict=True):
         foil = tuple(map(int, row["foil_ids"]))
         other = with_target(target, foil, model.adapter.objective) if foil else None
-        records.append({"prefix": row["prefix"], "suffix": row["suffix"], "target": target, "foil": other})
+        text = {"prefix": row["prefix"], "suffix": row["suffix"], "glued": is_glued(row["prefix"], row["text"])}
+        records.append(text | {"target": target, "foil": other})
     return records
 
 

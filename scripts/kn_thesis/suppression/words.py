@@ -42,8 +42,9 @@ class Questions:
 def ask(tokenizer: GapTokenizer, prompts: Sequence[Mapping], words: Sequence[str], max_tokens: int) -> Questions:
     """Readings for `words`, and after them for each prompt's own target and foil, at the gaps of `prompts`.
 
-    A prompt has prefix, suffix and encodings `target`, `foil` (None: it has no foil). At the beginning of a text words
-    begin with a capital letter. A word of several tokens is teacher-forced as targets are in attribution.
+    A prompt has prefix, suffix, glued (see `GapTokenizer.encode`; False where it is left out) and encodings `target`,
+    `foil` (None: it has no foil). At the beginning of a text words begin with a capital letter. A word of several
+    tokens is teacher-forced as targets are in attribution.
     """
     columns = len(words) + 2
 
@@ -78,7 +79,8 @@ def _encoded(tokenizer: GapTokenizer, prompt: Mapping, word: str | Encoded | Non
     if isinstance(word, Encoded):
         return word
     prefix = prompt["prefix"]
-    encoded = tokenizer.encode(prefix, prompt["suffix"], word if prefix else word[:1].upper() + word[1:])
+    word = word if prefix else word[:1].upper() + word[1:]
+    encoded = tokenizer.encode(prefix, prompt["suffix"], word, prompt.get("glued", False))
     if len(encoded.target_ids) > max_tokens:
         raise CannotExpress(TOO_LONG)
     return encoded

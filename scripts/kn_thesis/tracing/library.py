@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from kn_thesis.corpora.gaps import GAP, CannotExpress, Encoded
+from kn_thesis.corpora.gaps import GAP, CannotExpress, Encoded, filled
 from kn_thesis.errors import UserError
 from kn_thesis.models.evaluate import target_log_probabilities
 from kn_thesis.models.length import too_long
@@ -135,14 +135,15 @@ def trace(
         raise UserError(f"window is {window!r}: give a whole number of layers, 1 or more, or None")
     share = Settings.window if window is None else window / layers
     settings = Settings(noise, draws, share, (kind,), batch_tokens, seed)
+    target, foil = target.strip(), None if foil is None else foil.strip()
     words = _words(model, prompt, target, foil)
     if too_long(model, words):
         raise UserError(f"the prompt {prompt!r} is longer than the model's {model.positions} positions: shorten it")
-    before, after = model.tokenizer.around_gap(prompt)
-    span = cue_span(model.tokenizer, before, after, target, cue.strip())
+    prefix, suffix, glued = model.tokenizer.around_gap(prompt)
+    span = cue_span(model.tokenizer, prefix, suffix, target, cue.strip(), glued)
     if require_first_choice:
         _check_answer(model, prompt, words, target, foil)
-    found = trace_prompt(model, words, span, f"{before} {GAP}{after}", settings)
+    found = trace_prompt(model, words, span, f"{filled(prefix, GAP, glued)}{suffix}", settings)
     clean, corrupted, effects = found.effects() if foil is None else found.preference_effects()
     return Trace(
         tokens=[_read(model.tokenizer, token) for token in words[0].input_ids],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from kn_thesis.corpora.gaps import Encoded, encoded_from
+from kn_thesis.corpora.gaps import Encoded, encoded_from, is_glued
 from kn_thesis.corpora.rank import rank
 from kn_thesis.models.length import too_long
 from kn_thesis.progress import shown
@@ -99,9 +99,9 @@ def _row(model: Model, number: int, prompt: Any) -> _Row | str:
         words.append(encoded_from(prompt.input_ids, prompt.gap, prompt.foil_ids))
     if too_long(model, words):
         return TOO_LONG
-    text = (prompt.prefix, prompt.suffix, prompt.target)
+    text, glued = (prompt.prefix, prompt.suffix, prompt.target), is_glued(prompt.prefix, prompt.text)
     cue, distractor = (
-        token_span(model.tokenizer, *text, at, at + len(stretch)) if at >= 0 else None
+        token_span(model.tokenizer, *text, at, at + len(stretch), glued) if at >= 0 else None
         for stretch, at in ((prompt.cue, prompt.cue_at), (prompt.distractor, prompt.distractor_at))
     )
     return NO_TOKEN if cue is None else _Row(number, tuple(words), cue, distractor)
