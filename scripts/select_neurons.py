@@ -5,7 +5,7 @@ import pandas as pd
 from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
 from kn_thesis.localization.results import load_shards
-from kn_thesis.localization.statistics import select_in_task
+from kn_thesis.localization.statistics import say_residuals, select_in_task
 
 with logged(snakemake.log[0], snakemake.input):
     settings = dict(snakemake.params.settings)
@@ -14,6 +14,8 @@ with logged(snakemake.log[0], snakemake.input):
         prompts = pd.read_parquet(snakemake.input.prompts[number], columns=["prompt", "kind", "group", "number"])
         about = {"model": snakemake.params.model, "task": task}
         found = select_in_task(attribution, names, prompts, about, settings)
+        for line in say_residuals(found[1]):
+            print(line)
         for name, table in zip(("neurons", "statistics"), found, strict=True):
             with whole_file(snakemake.output[name][number]) as path:
                 table.to_parquet(path, index=False)
