@@ -6,13 +6,13 @@ import difflib
 import os
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from kn_thesis.configuration.command_line import schema_at
 from kn_thesis.configuration.own_tasks import OwnTasks
 from kn_thesis.configuration.schema import Family, Study, Tasks
 from kn_thesis.configuration.tasks import CORPORA, TASKS_FILE, TaskTable, objective, takes, with_own
@@ -20,6 +20,7 @@ from kn_thesis.configuration.types import IN_WORDS
 from kn_thesis.errors import UserError
 
 Key = tuple[str | int, ...]
+COMMAND_LINE = "--config"  # the name of that layer
 Layer = tuple[str, Mapping[str, Any]]  # a file's name and what it says
 
 
@@ -97,22 +98,9 @@ def _unknown_key(key: Key) -> str:
     return f"unknown key{hint}; allowed: {', '.join(known)}"
 
 
-@cache
-def _schema() -> dict[str, Any]:
-    return Study.model_json_schema()
-
-
 def _fields(section: Key) -> list[str]:
     """Names of the keys that a section of the configuration may hold."""
-    schema = _schema()
-    node: dict[str, Any] = schema
-    for part in section:
-        by_pattern = next(iter(node.get("patternProperties", {}).values()), None)
-        node = node.get("properties", {}).get(str(part)) or by_pattern or node.get("additionalProperties") or {}
-        for option in (node, *node.get("anyOf", []), *node.get("allOf", [])):
-            if "$ref" in option:
-                node = schema["$defs"][option["$ref"].rsplit("/", 1)[1]]
-    return sorted(node.get("properties", {}))
+    return sorted({name for node in schema_at(section) for name in node.get("properties", {})})
 
 
 class _Short(reprlib.Repr):
@@ -139,12 +127,13 @@ def _line(layers: Sequence[Layer], key: Key, text: str) -> str:
 
 
 def _origin(layers: Sequence[Layer], key: Key) -> str:
-    """The last file that sets `key`, or the nearest section around it."""
+    """The last layer that sets `key`, or the nearest section around it; the last file where none does."""
     for length in range(len(key), 0, -1):
         for name, content in reversed(layers):
             if _has(content, key[:length]):
                 return name
-    return layers[-1][0] if layers else "configuration"
+    files = [name for name, _ in layers if name != COMMAND_LINE] or [name for name, _ in layers]
+    return files[-1] if files else "configuration"
 
 
 def _has(content: Any, key: Iterable[str | int]) -> bool:
