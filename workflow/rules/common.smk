@@ -68,7 +68,8 @@ def read_study():
         update_config(config, given)
         layers.append((COMMAND_LINE, given))
     study = check_configuration(config, layers, TASKS)
-    check_own_files(study, layers, ROOT)
+    if workflow.is_main_process:  # a job has what it needs of them, or says so
+        check_own_files(study, layers, ROOT)
     return study
 
 

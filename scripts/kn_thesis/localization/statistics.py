@@ -24,14 +24,15 @@ def select_in_task(
     prompts: pd.DataFrame,
     about: Mapping[str, str],
     settings: Mapping[str, Any],
+    kind: str,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Neurons and measures of one task, both with the columns of `about` (model, task) in front.
 
-    names: the attributed prompts, in order. prompts: the task's table, with columns prompt, kind, group and number.
-    settings: coarse, share, adaptive and bootstrap. The measures are one row: kind, and those of
-    `localization_statistics`; the neurons are `neuron_table`'s. Raises UserError for a prompt that the table lacks.
+    names: the attributed prompts, in order. prompts: the task's table, with columns prompt, group and number; it may be
+    empty. settings: coarse, share, adaptive and bootstrap. kind: "paradigm" or "relation". The measures are one row:
+    kind, and those of `localization_statistics`; the neurons are `neuron_table`'s. Raises UserError for a prompt that
+    the table lacks.
     """
-    kind = prompts["kind"].iloc[0] if len(prompts) else ""
     prompts = prompts.set_index("prompt")
     if absent := sorted(set(names) - set(prompts.index)):
         raise UserError(f"{about['task']}: prompt {absent[0]} is attributed but not in the table; attribute anew")

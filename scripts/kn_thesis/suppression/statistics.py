@@ -107,7 +107,10 @@ def suppression_tests(
                 frame = frame.assign(**_control_values(compared[key], order))
         frames.append(frame)
     gc.unfreeze()
-    table = pd.concat(frames, ignore_index=True).reindex(columns=COLUMNS)
+    # A task of which nothing is kept has no set.
+    table = (pd.concat(frames, ignore_index=True) if frames else words.iloc[:0].assign(note="")).reindex(
+        columns=COLUMNS
+    )
     table["beyond_controls"] = table["beyond_controls"].eq(True)  # there may be none to compare with
     table["p_controls"] = table["p_controls"].where(table["prompts"] >= FEWEST)
     table["significant_published"] = table["p_published"] < level
