@@ -37,9 +37,14 @@ def suppress(
     neurons: pairs (layer, index), both from 0, or a table with the columns layer and neuron, such as `select_neurons`
         returns; they are changed together. operation: "erase" (set to 0), "enhance" (doubled) or "mean" (set to their
         mean at the gap over `prompts`). neuron: "activation" or "preactivation", as they were attributed to; see
-        `adapter_for`. A word of several tokens is scored by their product, teacher-forced.
-    Returns one row per prompt and word: prompt, word, before, after (probabilities), log_change (nats) and reason, why
-    the tokenizer cannot put the word there (then the numbers are nan), else "". Raises UserError for bad input.
+        `adapter_for`.
+    A word of several tokens is scored by their product, teacher-forced. Each token has an intervention of its own, as
+    it has in attribution: the neurons are changed at the one position that predicts it, and the tokens before it are
+    read by the untouched model. So `after` is no probability under a single change of the model where `tokens` is
+    above 1; with one token it is.
+    Returns one row per prompt and word: prompt, word, tokens (of the word there; 0 for none), before, after
+    (probabilities), log_change (nats) and reason, why the tokenizer cannot put the word there (then the numbers are
+    nan), else "". Raises UserError for bad input.
     """
     prompts, words = checked_texts("prompts", prompts, 1), checked_texts("words", words, 1)
     batch_tokens = checked_whole("batch_tokens", batch_tokens, 1)
@@ -48,10 +53,12 @@ def suppress(
     model = replace(model, adapter=adapter_for(model.adapter, neuron))
     change = Change(*_neurons(model, neurons), operation)
     gaps: dict[int, Encoded] = {}
+    tokens = np.zeros((len(prompts), len(words)), dtype=int)
 
     def encode(number: int, column: int) -> Encoded:
         encoded = model.tokenizer.encode_prompt(prompts[number], words[column])
         gaps.setdefault(number, encoded)
+        tokens[number, column] = len(encoded.target_ids)
         return encoded
 
     asked = questions(len(prompts), len(words), encode, model.adapter.objective)
@@ -63,6 +70,7 @@ def suppress(
         {
             "prompt": np.repeat(np.asarray(prompts, dtype=object), len(words)),
             "word": np.tile(np.asarray(words, dtype=object), len(prompts)),
+            "tokens": tokens.ravel(),
             "before": np.exp(before),
             "after": np.exp(after),
             "log_change": after - before,
