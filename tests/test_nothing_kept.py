@@ -9,13 +9,15 @@ import pandas as pd
 import pytest
 
 from kn_thesis.corpora.prompts import Prompt, Settings, make_prompts
-from kn_thesis.corpora.table import write_prompts
+from kn_thesis.corpora.table import merge_counts, write_counts, write_prompts
+from kn_thesis.errors import UserError
 from kn_thesis.frames import write_tables
 from kn_thesis.localization.attribution import attribute
 from kn_thesis.localization.layers import layer_table, layers_by_task, overlap
 from kn_thesis.localization.published import with_published
 from kn_thesis.localization.results import Attribution
 from kn_thesis.localization.statistics import say_residuals, select_in_task
+from kn_thesis.models.summary import check_learned, summarise
 from kn_thesis.suppression.effects import suppression_tables
 from kn_thesis.suppression.summary import COLUMNS, model_tables, shown_tests, significance_table
 from kn_thesis.suppression.summary import Settings as Judging
@@ -70,6 +72,17 @@ def test_the_log_says_that_nothing_is_kept_and_why(model, tmp_path: Path, capsys
     assert list(pd.read_parquet(tmp_path / "odd.parquet")) == list(Prompt.__dataclass_fields__)
 
 
+def test_a_study_without_any_prompt_is_refused(tmp_path: Path) -> None:
+    for model, kept in (("a", 0), ("b", 0)):
+        write_counts({"kept": kept, "tokens merge": 3}, "odd", "paradigm", tmp_path / model / "odd.counts.csv")
+    files = sorted(tmp_path.glob("*/*.counts.csv"))
+    with pytest.raises(UserError, match=r"^no prompt is kept of any task for any model \(tokens merge\): name other"):
+        merge_counts(files, {"a": "bert", "b": "gpt2"}, tmp_path / "all.csv")
+    write_counts({"kept": 1}, "even", "paradigm", tmp_path / "a/even.counts.csv")
+    merge_counts([*files, tmp_path / "a/even.counts.csv"], {"a": "bert", "b": "gpt2"}, tmp_path / "all.csv")
+    assert list(pd.read_csv(tmp_path / "all.csv").query("reason == 'kept'")["count"]) == [0, 0, 1]
+
+
 @pytest.mark.parametrize("kind", ["paradigm", "relation"])
 def test_localization(model, kind: str) -> None:
     attribution = attribute(model, [])
@@ -100,6 +113,24 @@ def test_suppression_of_one_task_and_of_all(model, tmp_path: Path) -> None:
         assert getattr(found, name).empty and set(columns) <= set(getattr(found, name)), name
     tests = found.tests.assign(model="m")
     assert shown_tests(tests).empty and significance_table(tests).empty
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_models(others: bool) -> None:
+    """One model that is asked nothing, beside one that is, or alone."""
+    some = pd.DataFrame(
+        {
+            **{"prompt": ["a", "b"], "task": "t", "kind": "paradigm", "split": "held_out", "correct": [True, False]},
+            **{"probability": [0.5, 0.25], "foil_probability": [0.25, 0.5], "rank": [1, 3]},
+        }
+    )
+    none = some.iloc[:0]
+    assert check_learned("m", none, None) == "no prompt is kept of any task: nothing was asked\n"
+    evaluations = {"none": none} | ({"some": some} if others else {})
+    table = summarise(evaluations, {"none": "bert", "some": "gpt2"}, demands={"none": None, "some": None})
+    assert list(table["model"]) == (["some"] if others else [])
+    if others:
+        assert table["n"].dtype.kind == "i" and (table["n"][0], table["correct"][0]) == (2, 1)
 
 
 def attribution_of(residuals: list[list[float]], probability: list[float]) -> Attribution:

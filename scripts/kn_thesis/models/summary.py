@@ -36,7 +36,7 @@ def summarise(
         wanted = (demands or {}).get(model)
         table["demanded"] = [demanded(row.task, row.kind, row.split, wanted) for row in table.itertuples()]
         tables.append(table.assign(model=model, family=families[model]))
-    summary = pd.concat(tables, ignore_index=True)
+    summary = pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
     summary["low"], summary["high"] = wilson(summary["correct"], summary["n"], confidence)
     return summary[COLUMNS]
 
@@ -84,7 +84,7 @@ def check_learned(model: str, evaluation: pd.DataFrame, demands: Demands | None)
         said = "\n".join(f"  {failure}" for failure in failures)
         tasks = f"{len(failures)} of {len(lines)} tasks and splits"
         raise UserError(f"the model {model} has not learned {tasks}; {REMEDY}:\n{said}")
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{line}\n" for line in lines or ["no prompt is kept of any task: nothing was asked"])
 
 
 def _accuracies(evaluation: pd.DataFrame) -> pd.DataFrame:
