@@ -37,6 +37,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"editor": "knowledge_neuron", "share": 1.5}, "share is 1.5: give a number, 0 or more, 1 at most"),
     ({"editor": "knowledge_neuron", "coarse": -0.5}, "coarse is -0.5: give a number, 0 or more"),
     ({"editor": "knowledge_neuron", "coarse": 1.0}, "coarse must be at least 0 and below 1"),
+    ({"editor": "knowledge_neuron", "share": 1.0}, "share must be at least 0 and below 1"),
     ({"editor": "knowledge_neuron", "nodes": 0}, "nodes is 0: give a whole number, 1 or more"),
     ({"editor": "knowledge_neuron", "quadrature": 3}, "quadrature is 3: give a text, such as 'gauss-legendre'"),
     ({"editor": "knowledge_neuron", "quadrature": "x"}, "x"),

@@ -153,7 +153,7 @@ def test_a_masked_prompt_needs_a_gap(models: Models) -> None:
 
 
 def test_facts_without_a_shared_neuron_are_one_line(model: Model) -> None:
-    more = {"editor": "knowledge_neuron", "coarse": 0.99, "share": 1.0}
+    more = {"editor": "knowledge_neuron", "coarse": 0.99, "share": 0.99}
     ends = " ___ vases." if model.adapter.objective == "masked" else ""
     paraphrases = [f"{start}{ends}" for start in ("This king", "The capital of Rome", "Those women admire", "France")]
     refused(model, more | {"paraphrases": paraphrases}, "no knowledge neuron was found; lower coarse or share")

@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from kn_thesis.corpora.gaps import Encoded
 from kn_thesis.editing.values import Optimiser, Problem, Row, find_values
 from kn_thesis.localization.attribution import attribute
 from kn_thesis.plan import editing, plain, request, work
 from kn_thesis.plan.shape import Shape
+from kn_thesis.suppression.restart import Change, Reading, changed_answers, mean_activations
 from kn_thesis.tracing.prompt import Settings as Tracing
 from kn_thesis.tracing.prompt import trace_prompt
 from kn_thesis.tracing.runs import cue_noise
@@ -49,6 +51,31 @@ def test_passes_in_a_deeper_model_are_counted_to_the_last(family: str) -> None:
     task = work.Task(1, tokens, behind=tokens if masked else tokens - 2)
     done = work.tracing(shape, masked, task, settings, 4096)
     assert done.forward == pytest.approx(passes.forward, rel=0.1)  # what enters a window is counted there alone
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
+@pytest.mark.parametrize("begin", [0, 1, 3, 6])
+def test_suppression_is_planned_to_the_last_pass_where_sets_begin_as_assumed(
+    family: str, begin: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the counted passes, and by torch's own count of operations, which has attention over the tokens besides."""
+    masked, tokens, prompts, sample = family == "bert", 9, 4, 2
+    shape = Shape(layers=7, hidden=16, intermediate=24, heads=4, vocabulary=WORDS, gated=family == "llama")
+    gap = 4 if masked else tokens - 1
+    readings = [Reading(tuple(range(1, tokens + 1)), gap, (5,))] * prompts
+    changes = [Change(np.array([begin]), np.array([neuron]), "erase") for neuron in range(3)]
+    means = np.zeros((7, 24))
+    model = model_of(family, **{"n_layer" if family == "gpt2" else "num_hidden_layers": 7})
+    with counted(model) as (counting, passes), FlopCounterMode(display=False) as operations:
+        mean_activations(counting, [Encoded(one.input_ids, one.gap, one.asked) for one in readings])
+        changed_answers(counting, readings, changes, means)
+        changed_answers(counting, readings[:sample], changes * 5, means)
+    settings = {"operations": ["erase"], "words": {}, "random_sets": 5, "random_prompts": sample, "longer": 0}
+    monkeypatch.setattr(work, "SETS_BEGIN", begin / 7)
+    planned = work.suppression(shape, masked, work.Task(prompts, tokens), 3, settings, 4096)
+    assert planned.forward == pytest.approx(passes.forward, rel=1e-6)
+    assert planned.predictions == passes.predictions
+    assert 0.9 < planned.flops(shape) / operations.get_total_flops() < 1.01
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2"])

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import kn_thesis
+from kn_thesis.corpora.gaps import steps
 from kn_thesis.errors import UserError
 from kn_thesis.models.load import Model
+from tests.reference_attribution import hooked
 from tests.reference_suppression import plain_means, plain_word
 from tests.tiny_models import DETAILED, loaded_model
 from tests.tiny_tokenizers import TEXT
@@ -47,6 +51,41 @@ def test_it_equals_the_plain_algorithm(model: Model, operation: str) -> None:
         before, after = plain_word(*asked), plain_word(*asked, layers, neurons, operation, means)
         assert (row.before, row.after) == pytest.approx((np.exp(before), np.exp(after)), rel=1e-5)
         assert row.log_change == pytest.approx(after - before, abs=1e-5) and abs(row.log_change) > 1e-4
+
+
+def changed_at(model: Model, ids: list[int], places: list[int], asked: int, token: int) -> float:
+    """Probability of a token at a position of a text whose neurons are erased at some places: plain hooks."""
+    with ExitStack() as hooks, torch.no_grad():
+        for layer, neuron in NEURONS:
+
+            def erased(neurons: torch.Tensor, neuron: int = neuron) -> torch.Tensor:
+                neurons = neurons.clone()
+                neurons[0, places, neuron] = 0
+                return neurons
+
+            hooks.callback(hooked(model.module, layer, erased).remove)
+        logits = model.module(torch.tensor([ids])).logits[0, asked]
+    return float(torch.softmax(logits.double(), -1)[token])
+
+
+def test_each_token_of_a_word_has_an_intervention_of_its_own(model: Model) -> None:
+    """Of three readings of "changed at the gap" it is the one in which every token's own position is changed."""
+    prompt = prompts_of(model)[0]
+    found = kn_thesis.suppress(model, [prompt], NEURONS, ["this", "mans"]).set_index("word")
+    encoded = model.tokenizer.encode_prompt(prompt, "mans")
+    gap, tokens = encoded.gap, encoded.target_ids
+    assert list(found["tokens"]) == [1, 2] and len(tokens) == 2
+    texts = [list(seen) for seen, _, _ in steps(encoded, model.adapter.objective)]
+    first = changed_at(model, texts[0], [gap], gap, tokens[0])
+    readings = {
+        "own": first * changed_at(model, texts[1], [gap + 1], gap + 1, tokens[1]),
+        "gap alone": first * changed_at(model, texts[1], [gap], gap + 1, tokens[1]),
+        "from the gap on": first * changed_at(model, texts[1], [gap, gap + 1], gap + 1, tokens[1]),
+    }
+    after = found.loc["mans", "after"]
+    assert after == pytest.approx(readings["own"], rel=1e-5)
+    for other in ("gap alone", "from the gap on"):  # a test that could not tell them apart would hold nothing
+        assert abs(after / readings[other] - 1) > 1e-3, other
 
 
 def test_preactivations_can_be_changed(model: Model) -> None:

@@ -6,13 +6,16 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from snakemake.utils import update_config
+
 ROOT = Path(workflow.basedir).parent
 SCRIPTS = ROOT / "scripts"
 LOCK = ROOT / "envs/requirements.txt"
 sys.path.insert(0, str(SCRIPTS))
 
 from kn_thesis.addresses import without_login
-from kn_thesis.configuration.check import check_configuration, check_own_files
+from kn_thesis.configuration.check import COMMAND_LINE, check_configuration, check_own_files
+from kn_thesis.configuration.command_line import as_the_schema_has_it
 from kn_thesis.configuration.layers import read_layer
 from kn_thesis.configuration.tasks import TASKS_FILE, objective, takes, task_table, with_own
 from kn_thesis.editing.examples import read_examples
@@ -61,9 +64,12 @@ onstart:
 def read_study():
     """The typed configuration; raises UserError with every mistake in it."""
     layers = [(shown(path), read_layer(path)) for path in dict.fromkeys(map(str, workflow.configfiles))]
-    layers.append(("--config", workflow.config_settings.config or {}))
+    if given := as_the_schema_has_it(workflow.config_settings.config or {}):
+        update_config(config, given)
+        layers.append((COMMAND_LINE, given))
     study = check_configuration(config, layers, TASKS)
-    check_own_files(study, layers, ROOT)
+    if workflow.is_main_process:  # a job has what it needs of them, or says so
+        check_own_files(study, layers, ROOT)
     return study
 
 

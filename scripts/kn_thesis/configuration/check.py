@@ -5,21 +5,26 @@ from __future__ import annotations
 import difflib
 import os
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from kn_thesis.configuration.command_line import schema_at
 from kn_thesis.configuration.own_tasks import OwnTasks
 from kn_thesis.configuration.schema import Family, Study, Tasks
 from kn_thesis.configuration.tasks import CORPORA, TASKS_FILE, TaskTable, objective, takes, with_own
 from kn_thesis.configuration.types import IN_WORDS
+from kn_thesis.corpora.blimp import load_pairs
+from kn_thesis.corpora.pararel import load_facts, load_patterns
 from kn_thesis.errors import UserError
+from kn_thesis.models.folder import check_folder
 
 Key = tuple[str | int, ...]
+OWN_FILES: dict[str, Callable[[Path], Any]] = {"pairs": load_pairs, "patterns": load_patterns, "facts": load_facts}
+COMMAND_LINE = "--config"  # the name of that layer
 Layer = tuple[str, Mapping[str, Any]]  # a file's name and what it says
 
 
@@ -53,17 +58,36 @@ def check_configuration(config: Mapping[str, Any], layers: Sequence[Layer], task
 
 
 def check_own_files(study: Study, layers: Sequence[Layer], root: Path) -> None:
-    """Raise ConfigurationError, a line each, for files of the user's own tasks that are not there or are no files."""
-    missing: list[tuple[Key, str]] = []
+    """Read what users bring along, files of their own tasks and folders of models, before anything is computed.
+
+    Weights and tokenizers are not read. Raises ConfigurationError, a line each, for what is not there or is broken.
+    """
+    wrong: list[tuple[Key, str]] = []
     for kind in ("paradigms", "relations"):
         for name, entry in getattr(study.tasks.own, kind).items():
-            for part in ("pairs", "patterns", "facts"):
+            for part, read in OWN_FILES.items():
                 file = getattr(entry, part, None)
-                if file is not None and not os.path.isfile(root / file):
-                    text = f"there is no file {file!r}: give a path from the repository's root, or an absolute one"
-                    missing.append((("tasks", "own", kind, name, part), text))
-    if missing:
-        raise ConfigurationError("\n".join(_line(layers, key, text) for key, text in missing))
+                if file is not None and (text := _unreadable(root / file, file, read)):
+                    wrong.append((("tasks", "own", kind, name, part), text))
+    for name, model in study.models.items():
+        if model.path is not None:
+            try:
+                check_folder(model.path, model.family)
+            except UserError as error:
+                wrong.append((("models", name, "path"), str(error)))
+    if wrong:
+        raise ConfigurationError("\n".join(_line(layers, key, text) for key, text in wrong))
+
+
+def _unreadable(path: Path, file: str, read: Callable[[Path], Any]) -> str:
+    """Why a file of a user's own task cannot be read, or nothing."""
+    if not os.path.isfile(path):
+        return f"there is no file {file!r}: give a path from the repository's root, or an absolute one"
+    try:
+        read(path)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def _key(detail: ErrorDetails) -> Key:
@@ -97,22 +121,9 @@ def _unknown_key(key: Key) -> str:
     return f"unknown key{hint}; allowed: {', '.join(known)}"
 
 
-@cache
-def _schema() -> dict[str, Any]:
-    return Study.model_json_schema()
-
-
 def _fields(section: Key) -> list[str]:
     """Names of the keys that a section of the configuration may hold."""
-    schema = _schema()
-    node: dict[str, Any] = schema
-    for part in section:
-        by_pattern = next(iter(node.get("patternProperties", {}).values()), None)
-        node = node.get("properties", {}).get(str(part)) or by_pattern or node.get("additionalProperties") or {}
-        for option in (node, *node.get("anyOf", []), *node.get("allOf", [])):
-            if "$ref" in option:
-                node = schema["$defs"][option["$ref"].rsplit("/", 1)[1]]
-    return sorted(node.get("properties", {}))
+    return sorted({name for node in schema_at(section) for name in node.get("properties", {})})
 
 
 class _Short(reprlib.Repr):
@@ -139,12 +150,13 @@ def _line(layers: Sequence[Layer], key: Key, text: str) -> str:
 
 
 def _origin(layers: Sequence[Layer], key: Key) -> str:
-    """The last file that sets `key`, or the nearest section around it."""
+    """The last layer that sets `key`, or the nearest section around it; the last file where none does."""
     for length in range(len(key), 0, -1):
         for name, content in reversed(layers):
             if _has(content, key[:length]):
                 return name
-    return layers[-1][0] if layers else "configuration"
+    files = [name for name, _ in layers if name != COMMAND_LINE] or [name for name, _ in layers]
+    return files[-1] if files else "configuration"
 
 
 def _has(content: Any, key: Iterable[str | int]) -> bool:

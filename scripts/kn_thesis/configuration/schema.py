@@ -186,7 +186,7 @@ class Attribution(Strict):
         "(docs/deviations.md): masked models have activations either way. Suppression changes what was attributed to",
     )
     quadrature: Literal["gauss-legendre", "riemann"] = "gauss-legendre"
-    nodes: Whole = Field(5, ge=1, le=10_000, description="points at which the gradient is taken")
+    nodes: Whole = Field(64, ge=1, le=10_000, description="points at which the gradient is taken")
     batch_tokens: Whole = Field(
         8192, ge=64, le=MOST, description="tokens x layers in memory at once, their gradients' graphs with them"
     )

@@ -120,7 +120,14 @@ def make_prompts(
         print(
             f"{alone:7} of those kept state neither noun nor linguistics_term: each is a unit of its own in statistics"
         )
+    if not prompts:
+        print(f"{task}: nothing is kept of it, so that this model has no result for it: {_mostly(counts)}")
     return kind, prompts, counts
+
+
+def _mostly(counts: Mapping[str, int]) -> str:
+    """The most frequent reason and its number; a file without any item has none."""
+    return "; ".join(f"{reason} ({count})" for reason, count in Counter(counts).most_common(1)) or "it has no item"
 
 
 def paradigm_prompts(

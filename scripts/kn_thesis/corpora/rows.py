@@ -9,10 +9,9 @@ from pathlib import Path
 from types import UnionType
 from typing import Any
 
+from kn_thesis.damage import MADE
 from kn_thesis.errors import UserError
 from kn_thesis.given import AGAIN, given_text, strict_json
-
-MISSING = "let the workflow make it, or correct the path"
 
 
 def read_rows(
@@ -27,7 +26,9 @@ def read_rows(
     optional = optional or {}
     rows: list[dict[str, Any]] = []
     seen: set[tuple[str, ...]] = set()
-    for number, line in enumerate(given_text(path, MISSING).split("\n"), 1):
+    for number, line in enumerate(
+        given_text(path, "let the workflow make it" if _made(path) else "correct the path").split("\n"), 1
+    ):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
@@ -45,8 +46,14 @@ def read_rows(
             raise UserError(f"{where}: {wrong}: {AGAIN}")
         rows.append(row)
     if not rows:
-        raise UserError(f"{path}: is empty: delete it, and the workflow makes it again, or fill it")
+        again = "delete it, and the workflow makes it again" if _made(path) else "give it a row, or take the task away"
+        raise UserError(f"{path}: is empty: {again}")
     return rows
+
+
+def _made(path: str | Path) -> bool:
+    """Whether the workflow makes the file."""
+    return Path(path).parts[:1] == (MADE,)
 
 
 def _wrong(row: Mapping[str, Any], required: Mapping[str, type], optional: Mapping[str, type | UnionType]) -> str:

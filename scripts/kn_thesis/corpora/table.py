@@ -35,9 +35,9 @@ def write_counts(counts: Mapping[str, int], task: str, kind: str, path: str | Pa
 def merge_counts(paths: Iterable[str | Path], families: Mapping[str, str], path: str | Path) -> None:
     """Counts of all models and tasks (files {model}/{task}.counts.csv) with the columns model and family in front.
 
-    Raises UserError for a file without the columns that `write_counts` gives it.
+    Raises UserError for a file without the columns that `write_counts` gives it, and where nothing is kept at all.
     """
-    rows = []
+    rows: list[list[str]] = []
     for source in map(Path, paths):
         model = source.parent.name
         with source.open(encoding="utf-8", newline="") as stream:
@@ -45,6 +45,9 @@ def merge_counts(paths: Iterable[str | Path], families: Mapping[str, str], path:
             if reader.fieldnames != COUNT_COLUMNS:
                 raise UserError(f"{source}: its columns are not {', '.join(COUNT_COLUMNS)}: delete it and run again")
             rows += [[model, families[model], *(row[column] for column in COUNT_COLUMNS)] for row in reader]
+    if not any(reason == KEPT and int(count) for *_, reason, count in rows):
+        reason = next((reason for *_, reason, _ in rows if reason != KEPT), "the files have no item")
+        raise UserError(f"no prompt is kept of any task for any model ({reason}): name other tasks, or other models")
     _write_csv(path, ["model", "family", *COUNT_COLUMNS], rows)
 
 

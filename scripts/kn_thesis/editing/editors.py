@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from kn_thesis.editing import fine_tuning, knowledge_neuron, rome
 from kn_thesis.editing.update import Edit, applied
 from kn_thesis.errors import UserError
+from kn_thesis.given_values import in_one_line
 
 if TYPE_CHECKING:
     from kn_thesis.editing.covariance import Covariance
@@ -76,8 +77,8 @@ def settings_of(editor: str, batch_tokens: int, **values: Any) -> Any:
 
 def editor_named(name: str) -> Editor:
     """The editor with this name; raises UserError when there is none."""
-    if name not in EDITORS:
-        raise UserError(f"unknown editor {name!r}: choose one of {', '.join(EDITORS)}")
+    if not isinstance(name, str) or name not in EDITORS:
+        raise UserError(f"unknown editor {in_one_line(name)}: choose one of {', '.join(EDITORS)}")
     return EDITORS[name]
 
 

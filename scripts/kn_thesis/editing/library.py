@@ -21,6 +21,7 @@ from kn_thesis.editing.names import DIVERGED, NO_NEURONS, SINGULAR
 from kn_thesis.editing.one_request import Wanted, encoded, parted, request_of
 from kn_thesis.editing.update import applied
 from kn_thesis.errors import UserError
+from kn_thesis.given_values import checked_list, checked_text, checked_texts, checked_whole, in_one_line
 from kn_thesis.models.evaluate import target_log_probabilities
 
 if TYPE_CHECKING:
@@ -67,8 +68,7 @@ class Edited:
         model = self.model
         if model.adapter.objective != "causal":
             raise UserError(f"{model.adapter.family} is masked and does not continue a text: ask for probabilities")
-        if not isinstance(tokens, int) or tokens < 1:
-            raise UserError(f"tokens is {tokens!r}: give a whole number, 1 or more")
+        text, tokens = checked_text("text", text), checked_whole("tokens", tokens, 1)
         ids = model.tokenizer.begin(parted(model, text)[0])
         if not ids or 0 < model.positions < len(ids):
             most = f" to {model.positions}" if model.positions else " or more"
@@ -84,8 +84,7 @@ class Edited:
         model sees as many masks as the word has tokens. Raises UserError for a word that cannot stand there.
         """
         self._check_in_force()
-        if isinstance(words, str) or not len(words):
-            raise UserError("words is a list with at least one entry: put a single one in brackets")
+        prompt, words = checked_text("prompt", prompt), checked_texts("words", words, 1)
         asked = [encoded(self.model, prompt, word) for word in words]
         found = {}
         for name in ("before", "after"):
@@ -157,7 +156,8 @@ def edit(
     """
     chosen = given_settings(editor, model.adapter.layers, settings)
     needs_old = editor == "knowledge_neuron"
-    if len(paraphrases) and not needs_old:
+    paraphrases, seed = checked_texts("paraphrases", paraphrases), checked_whole("seed", seed, 0)
+    if paraphrases and not needs_old:
         raise UserError(f"{editor} uses no paraphrases: leave them out")
     for name, value in {"contexts": contexts, "covariance": covariance}.items():
         if value is not None and not editor_named(editor).uses(name):
@@ -189,15 +189,20 @@ def edit(
 
 def _contexts(model: Model, contexts: Sequence[Any], seed: int) -> list[str]:
     if not isinstance(contexts, str):
-        if all(isinstance(context, str) for context in contexts):
-            return list(contexts)
-        pairs = [tuple(context) if isinstance(context, list | tuple) else () for context in contexts]
+        listed = checked_list("contexts", contexts)
+        if all(isinstance(context, str) for context in listed):
+            return checked_texts("contexts", listed)
+        pairs = [tuple(context) if isinstance(context, list | tuple) else () for context in listed]
         if all(len(pair) == 2 and all(isinstance(n, int) and n > 0 for n in pair) for pair in pairs):
             return write_contexts(model, pairs, seed)
     raise UserError("contexts is a list of texts, or of pairs (tokens, texts) of whole numbers above 0")
 
 
 def _covariance(model: Model, covariance: Covariance | str | Path, layer: int) -> Covariance:
+    if not isinstance(covariance, Covariance | str | Path):
+        raise UserError(
+            f"covariance is {in_one_line(covariance)}: give the covariance, or the file that it was saved to"
+        )
     found = covariance if isinstance(covariance, Covariance) else Covariance.load(covariance, [layer])
     size, width = len(found.matrix(layer)), model.adapter.width
     if size != width:

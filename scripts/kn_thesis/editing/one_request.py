@@ -12,6 +12,7 @@ from kn_thesis.editing.answers import answers
 from kn_thesis.editing.continuations import continue_rows, end_token, readable
 from kn_thesis.editing.request import Request
 from kn_thesis.errors import UserError
+from kn_thesis.given_values import checked_text
 from kn_thesis.models.evaluate import target_log_probabilities, with_target
 from kn_thesis.models.length import too_long
 from kn_thesis.tracing.spans import find_words, token_span
@@ -44,10 +45,7 @@ def request_of(model: Model, wanted: Wanted) -> Request:
     """
     texts = {"prompt": wanted.prompt, "subject": wanted.subject, "target": wanted.target, "old": wanted.old or ""}
     for name, text in texts.items():
-        if not isinstance(text, str):
-            raise UserError(f"{name} is {text!r}: give a text")
-    if isinstance(wanted.paraphrases, str):
-        raise UserError("paraphrases is a list of texts: put a single one in brackets")
+        checked_text(name, text)
     old = None if wanted.old is None else wanted.old.strip()
     wanted = replace(wanted, subject=wanted.subject.strip(), target=wanted.target.strip(), old=old)
     prefix, suffix, glued = parted(model, wanted.prompt)

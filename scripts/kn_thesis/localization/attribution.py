@@ -19,6 +19,7 @@ from torch import Tensor
 from kn_thesis.corpora.gaps import GAP, CannotExpress, Encoded
 from kn_thesis.corpora.gaps import steps as teacher_forced
 from kn_thesis.errors import UserError
+from kn_thesis.given_values import checked_list, checked_texts, checked_whole
 from kn_thesis.localization.clean import clean_run
 from kn_thesis.localization.quadrature import quadrature_rule
 from kn_thesis.localization.restarted import Ascent, restarted
@@ -53,7 +54,7 @@ def attribute(
     *,
     neuron: str = "activation",
     quadrature: str = "gauss-legendre",
-    nodes: int = 5,
+    nodes: int = 64,
     batch_tokens: int = 8192,
     progress: bool = False,
 ) -> Attribution:
@@ -70,12 +71,12 @@ def attribute(
     does not fit in memory, or gives numbers that are not finite.
     """
     encoded = _encoded(model, prompts, targets)
+    nodes = checked_whole("nodes", nodes)
+    batch_tokens = checked_whole("batch_tokens", batch_tokens, 1)
     try:
         points, weights = quadrature_rule(quadrature, nodes)
     except ValueError as error:
         raise UserError(str(error)) from None
-    if batch_tokens < 1:
-        raise UserError(f"batch_tokens must be at least 1, got {batch_tokens}")
     adapter = adapter_for(model.adapter, neuron)
     steps = [
         Step(number, *step, 1 / len(prompt.target_ids))
@@ -167,10 +168,10 @@ def _answer(adapter: Adapter, hidden: Tensor, answers: Tensor, slopes: bool = Fa
 
 def _encoded(model: Model, prompts: Sequence[str | Encoded], targets: Sequence[str] | None) -> list[Encoded]:
     """All prompts encoded and checked."""
-    if isinstance(prompts, str) or isinstance(targets, str):
-        raise UserError("prompts and targets are lists: put a single one in brackets")
-    texts = [prompt for prompt in prompts if isinstance(prompt, str)]
-    if texts and len(texts) != len(prompts):
+    prompts = checked_list("prompts", prompts)
+    targets = None if targets is None else checked_texts("targets", targets)
+    texts = [] if any(isinstance(prompt, Encoded) for prompt in prompts) else checked_texts("prompts", prompts)
+    if not texts and not all(isinstance(prompt, Encoded) for prompt in prompts):
         raise UserError("prompts are either all texts or all encoded")
     if texts and (targets is None or len(targets) != len(texts)):
         raise UserError(f"{len(texts)} prompts need as many targets, got {0 if targets is None else len(targets)}")

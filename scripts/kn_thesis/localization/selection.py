@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from kn_thesis.errors import UserError
+from kn_thesis.given_values import checked_list, checked_share
 
 # Shares are ratios of small counts and thresholds are multiples of 0.05: "more than" must not hang on a last bit.
 _TOLERANCE = 1e-9
@@ -43,6 +44,7 @@ def select_neurons(
     groups in order of first appearance, then by layer and neuron. Raises UserError for shapes or thresholds that do
     not fit.
     """
+    checked_share("share", share)
     frames = [_frame(found, passes(found.share, share)) for found in group_shares(scores, groups, coarse=coarse)]
     if not frames:
         return pd.DataFrame(_frame(_NOTHING, np.zeros(0, dtype=bool)))
@@ -51,11 +53,11 @@ def select_neurons(
 
 def group_shares(scores: np.ndarray, groups: Sequence[str], *, coarse: float = 0.2) -> list[GroupShares]:
     """For each group, in order of first appearance, the neurons that are coarse in any of its prompts."""
-    scores, names = np.asarray(scores), np.asarray([str(group) for group in groups], dtype=object)
-    if scores.ndim != 3 or len(names) != len(scores):
+    checked_share("coarse", coarse)
+    scores = np.asarray(scores)
+    names = np.asarray([str(group) for group in checked_list("groups", groups)], dtype=object)
+    if scores.ndim != 3 or len(names) != len(scores) or not np.issubdtype(scores.dtype, np.number):
         raise UserError(f"scores of shape {scores.shape} and {len(names)} groups: expected (prompts, layers, width)")
-    if not 0 <= coarse < 1:
-        raise UserError(f"coarse must be at least 0 and below 1, got {coarse}")
     if not np.isfinite(scores).all():
         raise UserError("scores hold values that are not finite; were they computed in float16?")
     width = scores.shape[2]

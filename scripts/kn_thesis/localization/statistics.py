@@ -13,6 +13,7 @@ from kn_thesis.localization.results import Attribution
 from kn_thesis.localization.selection import adaptive_threshold, group_shares, passes
 
 MEASURES = ("KN", "tau", "R2_1")
+RESIDUAL = 0.05  # residual_relative above which scores are not to be relied on
 _SHUFFLES = 10
 _AT_ONCE = 200  # resampled Gram matrices in memory at once
 
@@ -23,14 +24,15 @@ def select_in_task(
     prompts: pd.DataFrame,
     about: Mapping[str, str],
     settings: Mapping[str, Any],
+    kind: str,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Neurons and measures of one task, both with the columns of `about` (model, task) in front.
 
-    names: the attributed prompts, in order. prompts: the task's table, with columns prompt, kind, group and number.
-    settings: coarse, share, adaptive and bootstrap. The measures are one row: kind, and those of
-    `localization_statistics`; the neurons are `neuron_table`'s. Raises UserError for a prompt that the table lacks.
+    names: the attributed prompts, in order. prompts: the task's table, with columns prompt, group and number; it may be
+    empty. settings: coarse, share, adaptive and bootstrap. kind: "paradigm" or "relation". The measures are one row:
+    kind, and those of `localization_statistics`; the neurons are `neuron_table`'s. Raises UserError for a prompt that
+    the table lacks.
     """
-    kind = prompts["kind"].iloc[0] if len(prompts) else ""
     prompts = prompts.set_index("prompt")
     if absent := sorted(set(names) - set(prompts.index)):
         raise UserError(f"{about['task']}: prompt {absent[0]} is attributed but not in the table; attribute anew")
@@ -62,8 +64,9 @@ def localization_statistics(
     Keys: layers, neurons (all of the model's MLPs), prompts, groups; KN, tau, R2_1, each also with _low and _high
     (percentile bootstrap over groups); KN_shuffled, which is |KN| when the prompts are dealt out at random to groups of
     the same sizes (mean of 10 deals): what sharing without regard to the group gives; residual_mean, residual_max
-    (absolute, over prompts and layers, as probabilities) and residual_relative (mean absolute residual / mean P(w̄)).
-    nan where a measure does not exist, as R²₁ of one prompt.
+    (absolute, over prompts and layers, as probabilities) and residual_relative (mean over prompts of the largest
+    absolute residual of a layer / mean P(w̄)): a mean over layers would hide a layer that misses everything.
+    nan where a measure does not exist, as R²₁ of one prompt, or any measure of no prompt.
     """
     names = np.asarray([str(group) for group in groups], dtype=object)
     random = np.random.default_rng(seed)
@@ -95,13 +98,25 @@ def localization_statistics(
     row["KN_shuffled"] = float(np.mean([np.count_nonzero(passes(g.share, share)) for s in shuffled for g in s]))
     missed = np.abs(attribution.residuals.astype(np.float64))
     row["residual_mean"], row["residual_max"] = float(missed.mean()), float(missed.max())
-    row["residual_relative"] = float(missed.mean() / attribution.probability.astype(np.float64).mean())
+    row["residual_relative"] = float(missed.max(axis=1).mean() / attribution.probability.astype(np.float64).mean())
     return row
+
+
+def say_residuals(statistics: pd.DataFrame) -> list[str]:
+    """A sentence for each model whose integration is too coarse; `statistics` has model, task and residual_relative."""
+    lines = []
+    for model, rows in statistics[statistics["residual_relative"] > RESIDUAL].groupby("model", sort=False):
+        tasks = ", ".join(f"{row.task} ({row.residual_relative:.0%})" for row in rows.itertuples())
+        lines.append(
+            f"{model}: the quadrature misses more than {RESIDUAL:.0%} of the target's probability in {tasks}: "
+            "take more nodes (attribution.nodes)"
+        )
+    return lines
 
 
 def cosine_gram(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cosines between the prompts' scores, float64 (prompts, prompts), and which prompts have any score but 0."""
-    rows = scores.reshape(len(scores), -1).astype(np.float64)
+    rows = scores.reshape(len(scores), scores.shape[1] * scores.shape[2]).astype(np.float64)
     length = np.linalg.norm(rows, axis=1)
     unit = np.divide(rows, length[:, None], out=np.zeros_like(rows), where=length[:, None] > 0)
     return unit @ unit.T, length > 0
@@ -139,8 +154,8 @@ def neuron_table(
     it is a knowledge neuron of that group. Groups in order of first appearance, then by layer and neuron.
     """
     names = np.asarray([str(group) for group in groups], dtype=object)
-    width = scores.shape[2]
-    rows = scores.reshape(len(scores), -1)
+    depth, width = scores.shape[1:]
+    rows = scores.reshape(len(scores), depth * width)
     found = group_shares(scores, names, coarse=coarse)
     chosen = {group.group: (group.layer * width + group.neuron)[passes(group.share, share)] for group in found}
     union = np.unique(np.concatenate([*chosen.values(), np.zeros(0, dtype=np.int64)])).astype(np.int64)

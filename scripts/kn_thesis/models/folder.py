@@ -27,6 +27,11 @@ def check_model(folder: Path, name: str, family: str | None = None) -> str:
 
     `family` is the one it must have; `name` is what messages call the model.
     """
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise UserError(
+            f"{name} has an adapter's weights alone (PEFT); merge it into its model with merge_and_unload(), save that "
+            "with save_pretrained, and its tokenizer beside it, and use `path`"
+        )
     config = read_json(folder / "config.json", name)
     if config.get("model_type") in (None, ""):
         entry = f'"model_type": {json.dumps((family or "llama")[:60])}' + (
@@ -56,6 +61,18 @@ def check_model(folder: Path, name: str, family: str | None = None) -> str:
     missing = [shard for shard in shards if not (folder / shard).is_file()]
     if missing or not shards:
         raise UserError(f"{name} lacks {missing[0] if missing else 'shards'} of its weights; complete it and run again")
+    return found
+
+
+def check_folder(path: str | Path, family: str) -> Path:
+    """The folder of that name, whole; raises UserError unless it is there and has a model of this family."""
+    found = found_folder(path)
+    if found is None:
+        raise UserError(
+            f"there is no folder {str(path)[:200]!r}; set the model's `path` to a folder in the hub's format"
+        )
+    found = found.resolve()
+    check_model(found, str(path), family)
     return found
 
 

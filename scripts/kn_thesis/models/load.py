@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kn_thesis.errors import UserError
+from kn_thesis.given_values import checked_whole, in_one_line
 from kn_thesis.models.agreement import check_agreement
 from kn_thesis.models.devices import Claim, claim_devices, gpu_names
 from kn_thesis.models.finite import check_weights
@@ -71,6 +72,9 @@ def load_model(
     Raises UserError for what is missing, gated, pickled, damaged, of an unknown family, or does not fit, for weights
     that are not finite, and for a model that its family's adapter gets wrong.
     """
+    if not isinstance(source, str | Path):
+        raise UserError(f"the model is {in_one_line(source)}: give a folder, or an id on the hub (owner/name)")
+    checked_whole("gpus", gpus, 1)
     if dtype not in DTYPES:
         raise UserError(f"unknown dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
     if device not in DEVICES:

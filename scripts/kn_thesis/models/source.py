@@ -9,10 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from kn_thesis.errors import UserError
 from kn_thesis.files import whole_file
 from kn_thesis.models.fit import check_tokenizer
-from kn_thesis.models.folder import check_model, fast_tokenizer, found_folder, read_json
+from kn_thesis.models.folder import check_folder, check_model, fast_tokenizer, read_json
 from kn_thesis.models.hub import snapshot
 
 # What a family's tokens are called when the model's files leave it to the library's defaults.
@@ -42,13 +41,7 @@ def record_path_model(path: str | Path, family: str, folder: str | Path) -> None
 
     The weights stay where they are; model.json says where (an absolute path) and has no revision.
     """
-    there = found_folder(path)
-    if there is None:
-        raise UserError(
-            f"there is no folder {str(path)[:200]!r}; set the model's `path` to a folder in the hub's format"
-        )
-    found = there.resolve()
-    check_model(found, str(path), family)
+    found = check_folder(path, family)
     _record(found, str(path), folder, {"family": family, "source": "path", "location": str(found)}, None)
 
 

@@ -41,7 +41,7 @@ def summarise(
         reached = np.where(table["accuracy"] < table["demanded"], NOT_LEARNED, "yes")
         table["learned"] = np.where(table["demanded"].isna(), "", reached)
         tables.append(table.assign(model=model, family=families[model]))
-    summary = pd.concat(tables, ignore_index=True)
+    summary = pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
     summary["low"], summary["high"] = wilson(summary["correct"], summary["n"], confidence)
     return summary[COLUMNS]
 

@@ -1,6 +1,7 @@
 """Answers under many changed sets of neurons: prompts and sets in one batch, nothing below the first change twice.
 
-A set's neurons are changed at the gap alone, in every layer that it reaches into. The untouched run is made once per
+A set's neurons are changed at the gap alone, in every layer that it reaches into. In a word of several tokens the gap
+of each is the position that predicts it: earlier ones are untouched there. The untouched run is made once per
 prompt; a row (one set under one operation) takes up from it at the set's first layer, and rows of all sets travel up
 together (`localization.restarted`).
 """

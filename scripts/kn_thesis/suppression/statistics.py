@@ -109,7 +109,9 @@ def suppression_tests(
         frames.append(frame)
     if not frozen:
         gc.unfreeze()
-    table = pd.concat(frames, ignore_index=True).reindex(columns=COLUMNS)
+    # A task of which nothing is kept has no set.
+    table = pd.concat(frames, ignore_index=True) if frames else words.iloc[:0].assign(note="")
+    table = table.reindex(columns=COLUMNS)
     table["beyond_controls"] = table["beyond_controls"].eq(True)  # there may be none to compare with
     table["p_controls"] = table["p_controls"].where(table["prompts"] >= FEWEST)
     table["significant_published"] = table["p_published"] < level

@@ -44,7 +44,8 @@ def ask(tokenizer: GapTokenizer, prompts: Sequence[Mapping], words: Sequence[str
 
     A prompt has prefix, suffix, glued (see `GapTokenizer.encode`; False where it is left out) and encodings `target`,
     `foil` (None: it has no foil). At the beginning of a text words begin with a capital letter. A word of several
-    tokens is teacher-forced as targets are in attribution.
+    tokens is teacher-forced as targets are in attribution: each token has a reading of its own, in which neurons are
+    changed at the position that predicts it, and nowhere else.
     """
     columns = len(words) + 2
 

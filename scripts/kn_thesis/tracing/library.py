@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +13,7 @@ import pandas as pd
 
 from kn_thesis.corpora.gaps import GAP, CannotExpress, Encoded, filled
 from kn_thesis.errors import UserError
+from kn_thesis.given_values import checked_text, checked_whole, in_one_line
 from kn_thesis.models.evaluate import target_log_probabilities
 from kn_thesis.models.length import too_long
 from kn_thesis.tracing.names import RESTORED_WORDS
@@ -108,7 +112,7 @@ def trace(
     kind: str = "hidden",
     foil: str | None = None,
     draws: int = 10,
-    noise: float = 3.0,
+    noise: float | str = 3.0,
     window: int | None = None,
     batch_tokens: int = 4096,
     seed: int = 1,
@@ -123,16 +127,23 @@ def trace(
     kind: what is restored at each token and layer: "hidden" (the state that leaves the layer), "mlp" or "attention"
         (what they add in a window of layers), or "severed_mlp", "severed_attention" (hidden, while what the token's
         MLPs or attentions add above is held at its corrupted value).
-    draws, noise, seed: of Gaussian noise, in standard deviations of the word embeddings. window: in layers; None: 10 of
-        48, scaled to the model's depth. batch_tokens: most rows × tokens in memory at once.
+    draws, noise, seed: of Gaussian noise, in standard deviations of the word embeddings; "s3", as Meng et al. write
+        it, is 3. window: in layers; None: 10 of 48, scaled to the model's depth. batch_tokens: most rows × tokens in
+        memory at once.
     require_first_choice: whether the target has to be the model's first choice, or, with a foil, more probable than it:
         there is nothing to bring back of what the model does not know.
 
     Raises UserError for bad input.
     """
     layers = model.adapter.layers
-    if window is not None and (not isinstance(window, int) or window < 1):
-        raise UserError(f"window is {window!r}: give a whole number of layers, 1 or more, or None")
+    prompt, cue, target = (
+        checked_text(name, text) for name, text in (("prompt", prompt), ("cue", cue), ("target", target))
+    )
+    foil = None if foil is None else checked_text("foil", foil)
+    draws, batch_tokens = checked_whole("draws", draws), checked_whole("batch_tokens", batch_tokens, 1)
+    noise, seed = _deviations(noise), checked_whole("seed", seed, 0)
+    if window is not None and (not isinstance(window, Integral) or isinstance(window, bool) or window < 1):
+        raise UserError(f"window is {in_one_line(window)}: give a whole number of layers, 1 or more, or None")
     share = Settings.window if window is None else window / layers
     settings = Settings(noise, draws, share, (kind,), batch_tokens, seed)
     target, foil = target.strip(), None if foil is None else foil.strip()
@@ -158,6 +169,16 @@ def trace(
         corrupted=corrupted,
         effects=effects[0],
     )
+
+
+def _deviations(noise: float | str) -> float:
+    """The noise as a number. Settings refuse one that is not above 0."""
+    written = re.fullmatch(r"s(\d+(\.\d+)?)", noise) if isinstance(noise, str) else None
+    if written:
+        return float(written[1])
+    if not isinstance(noise, Real) or isinstance(noise, bool) or not math.isfinite(noise):
+        raise UserError(f"noise is {in_one_line(noise)}: give a number of standard deviations, as 3.0 or 's3'")
+    return float(noise)
 
 
 def _words(model: Model, prompt: str, target: str, foil: str | None) -> list[Encoded]:
