@@ -220,3 +220,24 @@ def test_skewed_changes_of_few_nouns_are_the_limit() -> None:
     print(*rates)
     assert rates[0] == pytest.approx(0.075, abs=0.015)
     assert rates[1] > 0.08
+
+
+@pytest.mark.parametrize("clusters", [6, 20, 60])
+def test_wilcoxon_s_test_of_many_words_is_that_of_each_alone(clusters: int) -> None:
+    random = np.random.default_rng(clusters)
+    means = random.normal(0.3, 1, (clusters, 9))
+    means[0, 1] = 0  # a zero
+    means[:2, 2] = 0.5, -0.5  # a tie
+    means[:3, 3] = np.nan  # fewer clusters
+    means[:3, 4] = np.nan  # as few, and a tie among them
+    means[3:5, 4] = 1
+    means[4:, 5] = np.nan  # too few clusters
+    means[:, 6] = 0  # nothing changes
+    means[: clusters // 2, 7] = np.nan
+    _, _, found = careful_test(means)
+    for word, column in enumerate(means.T):
+        column = column[np.isfinite(column)]
+        if len(column) < 5 or not column.any():
+            assert np.isnan(found[word])
+        else:
+            assert found[word] == stats.wilcoxon(column).pvalue

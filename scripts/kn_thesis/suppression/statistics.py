@@ -43,15 +43,32 @@ def careful_test(means: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     """
     with quiet():
         t = stats.ttest_1samp(means, 0.0, axis=0, nan_policy="omit")
-        wilcoxon = np.array([_wilcoxon(column[np.isfinite(column)]) for column in means.T])
+        wilcoxon = _wilcoxon(means)
     few = np.isfinite(means).sum(axis=0) < FEWEST
     still = ~(np.nan_to_num(means) != 0).any(axis=0)
     statistic, p = (np.where(few | still, np.nan, np.ma.filled(x, np.nan)) for x in (t.statistic, t.pvalue))
     return statistic, p, np.where(few | still, np.nan, wilcoxon)
 
 
-def _wilcoxon(values: np.ndarray) -> float:
-    return float(stats.wilcoxon(values).pvalue) if len(values) >= FEWEST and values.any() else np.nan
+def _wilcoxon(means: np.ndarray) -> np.ndarray:
+    """p (words,) of Wilcoxon's test on each word's own clusters: nan for fewer than FEWEST, and where none changes.
+
+    scipy takes many columns in one call, but decides once whether the exact distribution will do: not for a column with
+    ties or zeros. Columns that it would treat alike go together, and each has what it has alone.
+    """
+    p = np.full(means.shape[1], np.nan)
+    known = np.isfinite(means)
+    patterns, pattern = np.unique(known, axis=1, return_inverse=True)
+    for number, rows in enumerate(patterns.T):
+        if rows.sum() < FEWEST:
+            continue
+        words = np.flatnonzero(pattern.ravel() == number)
+        sizes = np.sort(np.abs(means[np.ix_(rows, words)]), axis=0)
+        plain = (sizes[0] > 0) & (np.diff(sizes, axis=0) > 0).all(axis=0)
+        alike = [words[plain], *(words[~plain & (sizes[-1] > 0)][:, None])]
+        for columns in filter(len, alike):
+            p[columns] = stats.wilcoxon(means[np.ix_(rows, columns)], axis=0).pvalue
+    return p
 
 
 def effect_size(change: np.ndarray) -> np.ndarray:
