@@ -53,6 +53,7 @@ RUN_BY: dict[str, str | tuple[str, str]] = {
     "git apply resources/examples/family/register.patch": FAMILY,
     "make schema": FAMILY,
     "make reproduce": "test_reproducible.py::reproduce",
+    "make robustness": "test_robustness.py::test_the_table_is_made_and_put_into_the_page",
     'make plan ARGS="--configfile resources/studies/paper.yaml"': ("test_plan.py::test_the_paper_s_study_is_planned"),
     "pip install --no-deps -r envs/slurm.txt": (
         ".ci/run",

@@ -12,7 +12,7 @@ from kn_thesis.corpora.gaps import GapTokenizer
 from kn_thesis.corpora.prompts import Settings, make_prompts
 from kn_thesis.corpora.split import HELD_OUT, VALIDATION
 from kn_thesis.models.evaluate import evaluate_prompts
-from kn_thesis.models.summary import Demands, accuracies, demanded
+from kn_thesis.models.learned import Demands, accuracies, demanded
 
 if TYPE_CHECKING:
     from kn_thesis.models.load import Model
