@@ -121,7 +121,8 @@ def test_the_first_page(found: Judged, tmp_path: Path) -> None:
     picture = tmp_path / "claim.svg"
     picture.write_text("<svg/>")
     kinds = {"kind": ["paradigm", "relation", "paradigm"], "task": ["a", "P36", "b"]}
-    corpora = pd.DataFrame({**kinds, "reason": ["kept", "kept", "too long"], "count": [10, 1000, 7]})
+    asked = {"model": ["bert", "mine", "bert"], "family": ["bert", "gpt2", "bert"]}
+    corpora = pd.DataFrame({**asked, **kinds, "reason": ["kept", "kept", "too long"], "count": [10, 1000, 7]})
     counts = {"n": [50, 50], "correct": [50, 40], "accuracy": [1.0, 0.8], "task": ["a", "P36"]}
     models = pd.DataFrame({"model": ["bert", "mine"], "family": ["bert", "gpt2"], **counts})
     models = models.assign(split="held_out", demanded=[0.9, 0.95], learned=["yes", "no"])
@@ -144,6 +145,25 @@ def test_the_first_page(found: Judged, tmp_path: Path) -> None:
     assert "100.0% of 50 answers are right; worst in a of bert, 100%" in body
     assert "bert, trained here: 4 layers of 512 MLP neurons" in body and "<code>mine</code>" in body
     assert all(body.count(f'id="claim-{claim}"') == 1 for claim in NUMBERS)
+    assert "Nothing is kept of" not in body
+
+
+def test_the_first_page_of_models_that_are_asked_nothing(found: Judged, tmp_path: Path) -> None:
+    """Of one of two models, and of both that have a column: it names task and models, and knows their families."""
+    picture = tmp_path / "claim.svg"
+    picture.write_text("<svg/>")
+    corpora = pd.DataFrame({"model": ["bert", "<b>", "mine"], "family": ["bert", "bert", "gpt2"]})
+    corpora = corpora.assign(kind="paradigm", task="a", reason="kept", count=[0, 0, 9])
+    models = pd.DataFrame({"model": ["mine"], "n": 9, "correct": 3, "accuracy": 1 / 3, "task": "a"})
+    tables = dict(zip(("claims", "claim_parts"), found, strict=True)) | {"corpora": corpora, "models": models}
+    study = {"study": "x", "seed": 3, "corpora": {"source": "fetched"}}
+    study["models"] = {name: {"path": "/x"} for name in ("bert", "<b>", "mine")}
+    figures = dict.fromkeys(NUMBERS, str(picture))
+    chapters = [Chapter(name, name.title(), "…") for name in ("localization", "suppression", "tracing", "editing")]
+    body = overview(chapters, tables, figures, study, ["bert", "<b>", "mine"])
+    assert "Nothing is kept of a for bert, &lt;b&gt;." in body and "33.3% of 9 answers are right" in body
+    assert body.count("bert, from a folder") == 2 and "gpt2, from a folder" in body
+    assert "What the models know: nothing was asked of them" in overview(chapters, tables, figures, study, ["bert"])
 
 
 def test_what_single_models_contradict_stands_at_the_top(found: Judged) -> None:

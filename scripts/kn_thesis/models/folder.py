@@ -93,14 +93,15 @@ def fast_tokenizer(found: Path, name: str, made: Path) -> Path:
         pieces = _sentence_pieces(found / SLOW_TOKENIZER[0], name, remedy)
     from transformers import AutoTokenizer, LlamaTokenizer
 
-    # For a tokenizer.model AutoTokenizer goes by the model's family, and leaves out Mistral's space before the text;
-    # where no settings say otherwise, LLaMA's and Mistral's own code begins each text with <s>.
-    kind, settings = AutoTokenizer, {}
-    if pieces is not None:
-        stated = read_json(found / TOKENIZER[1], name) if (found / TOKENIZER[1]).is_file() else {}
-        kind, settings = LlamaTokenizer, {"add_bos_token": stated.get("add_bos_token", True)}
+    stated = read_json(found / TOKENIZER[1], name) if (found / TOKENIZER[1]).is_file() else {}
     try:
-        slow = kind.from_pretrained(found, trust_remote_code=False, **settings)  # nosec B615 # a folder of this machine
+        if pieces is None:
+            slow = AutoTokenizer.from_pretrained(found, trust_remote_code=False)  # nosec B615 # a folder of this machine
+        else:
+            # AutoTokenizer goes by the model's family, and leaves out Mistral's space before the text. LLaMA's and
+            # Mistral's own code begins each text with <s>, unless the settings say otherwise.
+            begins = stated.get("add_bos_token", True)
+            slow = LlamaTokenizer.from_pretrained(found, trust_remote_code=False, add_bos_token=begins)  # nosec B615
         slow.save_pretrained(made)
     except Exception as error:  # whatever a library says of files it does not like
         reason = " ".join(str(error).split())[:200]

@@ -180,7 +180,7 @@ def _module(model_class: Any, folder: Path, dtype: torch.dtype) -> Any:
     """The module with every one of its weights from the folder."""
     try:
         with _quiet():
-            config = model_class.config_class.from_pretrained(str(folder))
+            config = model_class.config_class.from_dict(read_json(folder / "config.json", str(folder)))
             config._attn_implementation = None  # one that config.json names: `attend` computes the class's default
             module, report = model_class.from_pretrained(
                 str(folder),

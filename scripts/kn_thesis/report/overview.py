@@ -85,7 +85,7 @@ def _run(tables: Mapping[str, pd.DataFrame], study: Mapping[str, Any], shown: Se
     kept = corpora[corpora["reason"] == "kept"]
     own = study["corpora"]["source"] == "world"
     corpus = "a world written by the workflow, in which every co-occurrence is counted" if own else "BLiMP and ParaRel"
-    known = models.drop_duplicates("model")
+    known = corpora.drop_duplicates("model")  # a model of whose tasks nothing is kept is in no other table
     of = dict(zip(known["model"], known["family"], strict=True))
     named = ", ".join(
         f"<code>{html.escape(name)}</code> ({_source(study['models'][name], of[name])})" for name in shown
@@ -100,17 +100,27 @@ def _run(tables: Mapping[str, pd.DataFrame], study: Mapping[str, Any], shown: Se
     counts = " and ".join(
         f"{kinds[kind]} {kind}{'s' if kinds[kind] > 1 else ''}" for kind in ("paradigm", "relation") if kind in kinds
     )
-    models = models[models["model"].isin(shown)]
-    low = models.loc[models["accuracy"].idxmin()]
+    nothing = kept[(kept["count"] == 0) & kept["model"].isin(shown)].groupby("task", sort=False)["model"].agg(", ".join)
+    without = "".join(f" Nothing is kept of {html.escape(f'{task} for {names}')}." for task, names in nothing.items())
     return (
         f"<ul><li>Study <strong>{html.escape(study['study'])}</strong>, seed {study['seed']}, on {corpus}.</li>"
         f"<li>Models: {named}{beside}.</li>"
         f"<li>Asked: {kept['count'].sum():,} prompts and pairs of {counts}; "
         f"{corpora['count'].sum() - kept['count'].sum():,} were left out, each with its reason "
-        '(<a href="corpora.html">Corpora</a>).</li>'
-        f"<li>What the models know: {models['correct'].sum() / models['n'].sum():.1%} of {models['n'].sum():,} answers "
-        f"are right; worst in {html.escape(low['task'])} of {html.escape(low['model'])}, {low['accuracy']:.0%} "
+        f'(<a href="corpora.html">Corpora</a>).{without}</li>'
+        f"<li>What the models know: {_known(models[models['model'].isin(shown)])} "
         '(<a href="models.html">Models</a>).</li></ul>'
+    )
+
+
+def _known(models: pd.DataFrame) -> str:
+    """How many answers are right, and where fewest are."""
+    if models.empty:
+        return "nothing was asked of them"
+    low = models.loc[models["accuracy"].idxmin()]
+    return (
+        f"{models['correct'].sum() / models['n'].sum():.1%} of {models['n'].sum():,} answers are right; worst in "
+        f"{html.escape(low['task'])} of {html.escape(low['model'])}, {low['accuracy']:.0%}"
     )
 
 
