@@ -65,7 +65,7 @@ class Validation:
         return True
 
     def table(self, model: Model, task: str | None = None) -> pd.DataFrame:
-        """One row per task and split: task, split, n (prompts), correct, accuracy, demanded, wanted; of one task or all.
+        """One row per task and split, of one task or of all: task, split, n, correct, accuracy, demanded, wanted.
 
         wanted: what training ends with, the demand with half of the errors that it allows taken away.
         """
