@@ -150,7 +150,6 @@ def test_snakemake_s_own_views(default: Path) -> None:
     alike = {job for job, number in Counter(jobs).items() if number > 1}
     assert alike <= {
         "evaluate_model",
-        "check_model",
         "test_suppression",
         "collect_covariance\\neditor: rome",
         "edit_examples",
