@@ -5,8 +5,8 @@ import pandas as pd
 from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
 from kn_thesis.models.evaluate import evaluate_prompts
+from kn_thesis.models.learned import check_learned
 from kn_thesis.models.load import load_job_model
-from kn_thesis.models.summary import check_learned
 
 with logged(snakemake.log[0], snakemake.input):
     model = load_job_model(snakemake.input.model, **snakemake.params.loading)

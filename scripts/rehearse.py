@@ -89,12 +89,16 @@ def rehearsed(name: str, rehearsal: Rehearsal, folder: Path, cores: int) -> list
     place = folder / name
     place.mkdir(parents=True, exist_ok=True)
     file = place / "study.yaml"
-    file.write_text(yaml.safe_dump(study_of(name, rehearsal), sort_keys=False), encoding="utf-8")
+    study = study_of(name, rehearsal)
+    # A folder of a model is looked at before anything runs: while there is none, the study names the hub's model.
+    named = study | {"models": {name: {"family": rehearsal.family, "hub": {"id": rehearsal.identifier}}}}
+    file.write_text(yaml.safe_dump(named, sort_keys=False), encoding="utf-8")
     pairs = f"results/corpora/fetched/paradigms/{TASK}.jsonl"
     run(name, place, [pairs], cores)
     if not (place / "model").exists():
         print(f"{name}: making a random model of {rehearsal.identifier}'s shape", flush=True)
         make_model(place / "model", rehearsal.identifier, rehearsal.dtype, place / pairs)
+    file.write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
     print(f"{name}: running; {place / 'run.log'} says how far it is", flush=True)
     run(name, place, targets(name, rehearsal), cores)
     plan, _ = read_plan(place, ["--configfile", str(file)])

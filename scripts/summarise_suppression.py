@@ -6,7 +6,7 @@ import yaml
 from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
 from kn_thesis.frames import read_words
-from kn_thesis.models.summary import without_unlearned
+from kn_thesis.models.learned import without_unlearned
 from kn_thesis.report.style import save_figure, use_style
 from kn_thesis.suppression.accuracy import with_published
 from kn_thesis.suppression.company import corrected

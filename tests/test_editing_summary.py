@@ -79,9 +79,13 @@ def written(root: Path, asked: dict[str, Any], inputs: Sequence[str]) -> dict[st
     files["tracing"] = sorted(map(str, (root / "tracing").rglob("*.parquet")))
     source = _Named({name: files[name] for name in inputs} | {"published": str(ROOT / "resources/published.yaml")})
     output = {name: str(root / "tables" / f"{name}.csv") for name in HEADS}
-    rule = SimpleNamespace(
-        input=source, output=_Named(output), params=_Named(asked | {"settings": SETTINGS}), log=[str(root / "log")]
-    )
+    figures = {
+        f"{name}_{form}": str(root / "figures" / f"{name}.{form}")
+        for name in ("criteria", "agreement", "layers", "directions")
+        for form in ("svg", "png")
+    }
+    params = _Named(asked | {"settings": SETTINGS, "drawn": list(FAMILIES)})
+    rule = SimpleNamespace(input=source, output=_Named(output | figures), params=params, log=[str(root / "log")])
     runpy.run_path(str(ROOT / "scripts/summarise_editing.py"), {"snakemake": rule})
     return {name: Path(path).read_text(encoding="utf-8") for name, path in output.items()}
 

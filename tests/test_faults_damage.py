@@ -75,7 +75,7 @@ def test_every_whole_result_of_a_study_passes(finished_study: Path, monkeypatch:
 
 def test_a_damaged_result_stops_what_reads_it_until_it_is_deleted(finished_study: Path, tmp_path: Path) -> None:
     study = changing(finished_study, tmp_path / "study")
-    damaged, target = "results/models/gpt2.evaluation.parquet", "results/models/gpt2.learned.txt"
+    damaged, target = "results/models/gpt2.evaluation.parquet", "results/tables/models.csv"
     whole = (study / damaged).read_bytes()
     (study / damaged).write_bytes(whole[: len(whole) // 2])  # and newer than all that was made of it
     code, words = run(study, target)

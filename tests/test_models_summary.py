@@ -13,15 +13,8 @@ import pandas as pd
 import pytest
 
 from kn_thesis.errors import UserError
-from kn_thesis.models.summary import (
-    COLUMNS,
-    check_learned,
-    demanded,
-    not_learned,
-    summarise,
-    wilson,
-    without_unlearned,
-)
+from kn_thesis.models.learned import check_learned, demanded, not_learned, without_unlearned
+from kn_thesis.models.summary import COLUMNS, summarise, wilson
 
 DEMANDS = {"determiner_noun": 0.95, "agreement": 0.9, "facts_trained": 0.95, "facts_held_out": 0.8}
 

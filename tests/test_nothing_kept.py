@@ -17,7 +17,8 @@ from kn_thesis.localization.layers import layer_table, layers_by_task, overlap
 from kn_thesis.localization.published import with_published
 from kn_thesis.localization.results import Attribution
 from kn_thesis.localization.statistics import say_residuals, select_in_task
-from kn_thesis.models.summary import check_learned, summarise
+from kn_thesis.models.learned import check_learned
+from kn_thesis.models.summary import summarise
 from kn_thesis.suppression.effects import suppression_tables
 from kn_thesis.suppression.summary import COLUMNS, model_tables, shown_tests, significance_table
 from kn_thesis.suppression.summary import Settings as Judging
@@ -116,7 +117,7 @@ def test_suppression_of_one_task_and_of_all(model, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("others", [True, False])
-def test_models(others: bool) -> None:
+def test_models(others: bool, capsys: pytest.CaptureFixture[str]) -> None:
     """One model that is asked nothing, beside one that is, or alone."""
     some = pd.DataFrame(
         {
@@ -125,7 +126,8 @@ def test_models(others: bool) -> None:
         }
     )
     none = some.iloc[:0]
-    assert check_learned("m", none, None) == "no prompt is kept of any task: nothing was asked\n"
+    check_learned("m", none, None, "stop")
+    assert capsys.readouterr().out == "no prompt is kept of any task: nothing was asked\n"
     evaluations = {"none": none} | ({"some": some} if others else {})
     table = summarise(evaluations, {"none": "bert", "some": "gpt2"}, demands={"none": None, "some": None})
     assert list(table["model"]) == (["some"] if others else [])

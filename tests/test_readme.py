@@ -53,6 +53,7 @@ RUN_BY: dict[str, str | tuple[str, str]] = {
     "git apply resources/examples/family/register.patch": FAMILY,
     "make schema": FAMILY,
     "make reproduce": "test_reproducible.py::reproduce",
+    "make robustness": "test_robustness.py::test_the_table_is_made_and_put_into_the_page",
     'make plan ARGS="--configfile resources/studies/paper.yaml"': ("test_plan.py::test_the_paper_s_study_is_planned"),
     "pip install --no-deps -r envs/slurm.txt": (
         ".ci/run",
@@ -149,7 +150,6 @@ def test_snakemake_s_own_views(default: Path) -> None:
     alike = {job for job, number in Counter(jobs).items() if number > 1}
     assert alike <= {
         "evaluate_model",
-        "check_model",
         "test_suppression",
         "collect_covariance\\neditor: rome",
         "edit_examples",

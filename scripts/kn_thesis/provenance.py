@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-DISTRIBUTIONS = {"yaml": "pyyaml"}  # packages whose name in an import is not the one in the lock
+DISTRIBUTIONS = {"yaml": "pyyaml", "google": "protobuf"}  # packages whose name in an import is not the one in the lock
 
 
 @functools.cache

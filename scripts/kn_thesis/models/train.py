@@ -68,9 +68,9 @@ def train_model(
     One torch thread does the work, whatever the machine has: sums depend on how many threads add them up. The learning
     rate rises for WARMUP steps and then stays, so that training may end early and may go on (Hägele et al. 2024,
     arXiv:2405.18392). An average of the latest weights is what is asked, and what is returned. When it answers all
-    `questions`, the rate falls to nothing over DECAY more of the steps so far, and training ends if it still does;
-    otherwise the rate goes up again. After `settings.steps` steps training ends in any case, the last of them with
-    the falling rate. Without questions it takes all of them.
+    `questions` as well as they demand, the rate falls to nothing over DECAY more of the steps so far. Training ends if
+    half of the errors that the demands allow are left by then; otherwise the rate goes up again. After `settings.steps`
+    steps training ends in any case, the last of them with the falling rate. Without questions it takes all of them.
 
     Causal models predict every token, each sentence alone in its row and closed by the end token. Masked models do the
     same for their first `causal_steps` (half of `steps` at most), every fourth of them backwards, and then predict
@@ -131,10 +131,9 @@ def train_model(
             recent.append(loss.detach())
             if validation and (step in (decay.stop, settings.steps) or (step >= next_check and step < decay.start)):
                 next_check = next(check for check in due if check > step)
-                ready = validation.has_learned(asked)
                 if step >= decay.stop:
-                    learned, decay = ready, latest
-                elif ready:
+                    learned, decay = validation.has_learned(asked, "wanted"), latest
+                elif validation.has_learned(asked, "demanded"):
                     decay = range(step, min(step + math.ceil(DECAY * step), settings.steps))
             if step % every == 0 or step == settings.steps or learned:
                 mean = float(torch.stack(recent).mean())

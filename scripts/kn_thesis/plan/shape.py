@@ -85,9 +85,7 @@ def trained_shape(family: str, train: Mapping[str, Any]) -> Shape:
     sizes = {"layers": "layers", "hidden": "width", "intermediate": "intermediate", "heads": "heads"}
     shape = {entry: int(train[name]) for entry, name in sizes.items()}
     gated = family in GATED
-    return Shape(
-        **shape, vocabulary=int(train["vocabulary"]), positions=0 if gated else 128, gated=gated, tied=not gated
-    )
+    return Shape(**shape, vocabulary=int(train["vocabulary"]), positions=0 if gated else 128, gated=gated, tied=True)
 
 
 def folder_shape(folder: Path) -> Shape | None:

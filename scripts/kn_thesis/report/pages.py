@@ -16,7 +16,7 @@ import pandas as pd
 
 from kn_thesis.errors import UserError
 from kn_thesis.files import whole_file
-from kn_thesis.models.summary import not_learned
+from kn_thesis.models.learned import not_learned
 from kn_thesis.report.anchors import with_anchors
 
 PARTS = ("page.css", "theme.js", "page.js")

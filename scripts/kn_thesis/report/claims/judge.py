@@ -12,7 +12,7 @@ import pandas as pd
 from kn_thesis.clusters import holm
 from kn_thesis.editing.rows import chosen, editors_of
 from kn_thesis.errors import UserError
-from kn_thesis.models.summary import not_learned, without_unlearned
+from kn_thesis.models.learned import not_learned, without_unlearned
 from kn_thesis.report.claims.estimates import Estimate, missing
 from kn_thesis.report.claims.measures import MEASURES
 from kn_thesis.report.claims.published import VALUES
