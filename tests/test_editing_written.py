@@ -150,7 +150,7 @@ def test_an_edit_ends_with_its_block(
 def test_an_edit_that_fails_raises(models: dict[str, Model]) -> None:
     model, request = models["gpt2"], requests_for(models["gpt2"])[0]
     before = weights_of(model.module)
-    nowhere = replace(SETTINGS["knowledge_neuron"], share=1.0)
+    nowhere = replace(SETTINGS["knowledge_neuron"], share=0.99)
     with (
         pytest.raises(UserError, match=f"{request.new}.*{NO_NEURONS}"),
         edit(model, request, "knowledge_neuron", nowhere),

@@ -175,7 +175,7 @@ def test_every_prompt_set_operation_and_word_is_there_once(task: Task) -> None:
 
 def test_words_that_cannot_be_asked_are_absent(task: Task) -> None:
     with pytest.raises(CannotExpress):
-        task.encoded("p0", "___")
+        task.encoded("p0", " ")
     assert "mankingness" not in set(task.result.effects["word"].astype(str))
     assert np.isfinite(task.result.effects[["before", "after", "log_change"]].to_numpy()).all()
 
