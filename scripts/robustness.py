@@ -1,11 +1,12 @@
 """Train the default study's models over seeds, instruction sets and worlds, and tabulate what every run has learned.
 
-    python scripts/robustness.py [--seeds 6] [--cores 2] [--folder results/robustness] [--page docs/robustness.md]
+    python scripts/robustness.py [--seeds 6] [--cores 2] [--folder results/robustness] [--page FILE.md] [--gather]
 
 Sums round differently on another kind of processor, and a training run then takes another course. PyTorch's libraries
 can be told to compute as older processors do; that shows on one machine whether the models learn on others. The runs go
 through the workflow's own rules, so that a run that was cut off goes on where it was. The table is printed, written to
-robustness.csv in the folder and put into the page, with the processor and the date.
+robustness.csv in the folder and put into the page, with the processor and the date. `--gather` runs nothing and
+tabulates what has ended.
 """
 
 from __future__ import annotations
@@ -22,17 +23,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from kn_thesis.errors import UserError
 from kn_thesis.files import whole_file, write_csv
 from kn_thesis.given_yaml import given_yaml
+from kn_thesis.models.summary import summarise
 
 ROOT = Path(__file__).resolve().parents[1]
-INSTRUCTIONS = {  # what makes torch, oneDNN and MKL compute as an older processor does
-    "native": {},
+INSTRUCTIONS: dict[str, dict[str, str]] = {  # what makes torch, oneDNN and MKL compute as an older processor does
     "AVX2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "AVX2"},
     "SSE": {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "COMPATIBLE"},
+    "native": {},
 }
 FAMILIES = ("bert", "gpt2", "llama")
 SEEDS_ELSEWHERE = 2  # seeds of each family on each instruction set but the native one
@@ -51,13 +54,15 @@ def main() -> int:
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="trainings at once")
     parser.add_argument("--folder", type=Path, default=Path("results/robustness"), help="all of it lies there")
     parser.add_argument("--page", type=Path, help="a Markdown file whose table is replaced")
+    parser.add_argument("--gather", action="store_true", help="run nothing: tabulate the runs that have ended")
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
     try:
         for name, variables in INSTRUCTIONS.items():
             place = (arguments.folder / name).resolve()
             study = study_of(arguments.seeds if name == "native" else SEEDS_ELSEWHERE, worlds=name == "native")
-            run(place, study, arguments.cores, variables)
+            if not arguments.gather:
+                run(place, study, arguments.cores, variables)
             rows += measured(place, study, name)
             write_csv(arguments.folder / "robustness.csv", COLUMNS, rows)
         print(page := table(rows))
@@ -101,20 +106,23 @@ def run(place: Path, study: Mapping[str, Any], cores: int, variables: Mapping[st
 
 
 def measured(place: Path, study: Mapping[str, Any], instructions: str) -> Iterator[dict[str, Any]]:
-    """A row of COLUMNS for each model.
+    """A row of COLUMNS for each model that has been trained and evaluated.
 
     validation, held_out: the lowest accuracy of a task or split, with its name. room: the least by which an accuracy on
     held-out or trained items passes what is demanded of it.
     """
-    with (place / "results/tables/models.csv").open(encoding="utf-8") as lines:
-        summary = list(csv.DictReader(lines))
     for name, model in study["models"].items():
+        evaluated = place / f"results/models/{name}.evaluation.parquet"
+        if not evaluated.is_file():
+            continue
+        families, demands = {name: model["family"]}, {name: model["must_learn"]}
+        summary = summarise({name: pd.read_parquet(evaluated)}, families, demands=demands)
         training = json.loads((place / f"results/models/{name}/training.json").read_text(encoding="utf-8"))
         with (place / f"results/benchmarks/train_model/{name}.tsv").open(encoding="utf-8") as lines:
             took = next(csv.DictReader(lines, delimiter="\t"))
-        asked = [row for row in summary if row["model"] == name and row["demanded"]]
+        asked = summary[summary["demanded"].notna()].to_dict("records")
         validated = min(training["validation"], key=lambda row: row["accuracy"])
-        worst = min(asked, key=lambda row: float(row["accuracy"]))
+        worst = min(asked, key=lambda row: row["accuracy"])
         yield {
             "model": name.rsplit("_", 1)[0],
             "world": model.get("world", "baseline"),
@@ -125,9 +133,9 @@ def measured(place: Path, study: Mapping[str, Any], instructions: str) -> Iterat
             "learned": "no" if any(row["learned"] == "no" for row in asked) else "yes",
             "validation": f"{validated['accuracy']:.3f}",
             "validation_task": f"{validated['task']} ({validated['split']})",
-            "held_out": f"{float(worst['accuracy']):.3f}",
+            "held_out": f"{worst['accuracy']:.3f}",
             "held_out_task": f"{worst['task']} ({worst['split']})",
-            "room": f"{min(float(row['accuracy']) - float(row['demanded']) for row in asked):.3f}",
+            "room": f"{min(row['accuracy'] - row['demanded'] for row in asked):.3f}",
         }
 
 
