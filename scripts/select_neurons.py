@@ -13,7 +13,7 @@ with logged(snakemake.log[0], snakemake.input):
         attribution, names = load_shards(snakemake.input.attributions[number :: len(snakemake.params.tasks)])
         prompts = pd.read_parquet(snakemake.input.prompts[number], columns=["prompt", "group", "number"])
         about = {"model": snakemake.params.model, "task": task}
-        found = select_in_task(attribution, names, prompts, about, settings, snakemake.params.kind)
+        found = select_in_task(attribution, names, prompts, about, settings, snakemake.params.kinds[number])
         for line in say_residuals(found[1]):
             print(line)
         for name, table in zip(("neurons", "statistics"), found, strict=True):

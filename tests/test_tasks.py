@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -48,3 +49,15 @@ def test_pararel_has_the_relations_that_are_said_to_be_fetched() -> None:
     facts = {path.stem for path in (MIRROR / "pararel/data/trex_lms_vocab").glob("*.jsonl")}
     fetched = {name for name, task in TASKS.relations.items() if "fetched" in task.corpora}
     assert fetched == patterns & facts
+
+
+def test_every_table_of_a_study_states_each_task_s_own_kind(finished_study: Path) -> None:
+    """Tasks of both kinds share jobs."""
+    told = 0
+    for file in sorted((finished_study / "results/tables").glob("*.csv")):
+        rows = pd.read_csv(file)
+        if {"task", "kind"} <= set(rows.columns) and rows["kind"].isin(["paradigm", "relation"]).all():
+            for task, kind in rows[rows["task"] != "all"][["task", "kind"]].drop_duplicates().itertuples(index=False):
+                assert TASKS[task].kind == kind, f"{file.name}: {task}"
+                told += 1
+    assert told > 12

@@ -59,7 +59,7 @@ for batch in shard_batches("attribution", tasks_of):
             code=code("select_neurons"),
             model=batch.model,
             tasks=batch.tasks,
-            kind=TASKS[batch.tasks[0]].kind,
+            kinds=[TASKS[task].kind for task in batch.tasks],
             settings=STUDY.selection.model_dump(),
         script:
             "../../scripts/select_neurons.py"
