@@ -1,11 +1,11 @@
 """Rule render_chapter: one notebook to one page of the report."""
 
+import csv
 import os
 from pathlib import Path
 
 from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
-from kn_thesis.frames import read_words
 from kn_thesis.report.pages import Chapter, notebook_html, page, run_notebook, unlearned_note
 
 FRAME = ("notebook", "template", "parts", "conversion", "models")  # all other inputs are parameters of the notebook
@@ -15,12 +15,14 @@ with logged(snakemake.log[0], snakemake.input):
     executed = Path(snakemake.output.notebook)
     run_notebook(Path(snakemake.input.notebook), executed, files, Path(__file__).parent)
     template = Path(snakemake.input.template)
+    with open(snakemake.input.models, encoding="utf-8", newline="") as lines:
+        note = unlearned_note(csv.DictReader(lines))
     html = page(
         template,
         [Chapter(**chapter) for chapter in snakemake.params.chapters],
         snakemake.wildcards.chapter,
         snakemake.params.study,
-        unlearned_note(read_words(snakemake.input.models)) + notebook_html(executed, template.parent),
+        note + notebook_html(executed, template.parent),
         sizes={Path(path).name: os.path.getsize(path) for name, path in files.items() if name.endswith("_table")},
     )
     with whole_file(snakemake.output.page) as path:

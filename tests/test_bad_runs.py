@@ -67,8 +67,11 @@ def test_files_of_one_s_own_that_are_not_there(study: Path) -> None:
         ("claims.yaml", "fewest: 3", "fewer: 3", "'fewest' is missing"),
     ],
 )
-def test_a_resource_that_is_wrong(study: Path, file: str, old: str, new: str, said: str) -> None:
+def test_a_resource_that_is_wrong(
+    study: Path, tiny_models: dict[str, Path], file: str, old: str, new: str, said: str
+) -> None:
     (study / "mine.jsonl").write_text(lines(RIGHT["pairs"]))
+    (study / "model").symlink_to(tiny_models["gpt2"])
     edit(study / "resources" / file, old, new)
     ends(file, study, [f"resources/{file}", said], "--dry-run")
     edit(study / "resources" / file, new, old)
@@ -77,12 +80,14 @@ def test_a_resource_that_is_wrong(study: Path, file: str, old: str, new: str, sa
 def test_a_model_that_is_pickled(study: Path, tiny_models: dict[str, Path]) -> None:
     (study / "mine.jsonl").write_text(lines(RIGHT["pairs"]))
     (study / "model").symlink_to(tiny_models["pickle"])
-    ends("pickled model", study, ["error: ", "model", "safetensors"], "results/models/found/model.json")
-    assert not list((study / "results").rglob("*.json"))
+    said = ["study.yaml: models.found.path: model has no weights in the safetensors format"]
+    ends("pickled model", study, said, "results/models/found/model.json")
+    assert not (study / "results").exists()
 
 
 def test_pairs_that_are_wrong(study: Path, tiny_models: dict[str, Path]) -> None:
     (study / "mine.jsonl").write_text(lines(RIGHT["pairs"]) + '{"sentence_good": "Half a')
     (study / "model").symlink_to(tiny_models["gpt2"])
-    ends("wrong pairs", study, ["error: ", "mine.jsonl, line 6: not JSON"], "results/prompts/found/mine.parquet")
-    assert not list((study / "results").rglob("mine.*"))
+    said = ["study.yaml: tasks.own.paradigms.mine.pairs: ", "mine.jsonl, line 6: not JSON"]
+    ends("wrong pairs", study, said, "results/prompts/found/mine.parquet")
+    assert not (study / "results").exists()

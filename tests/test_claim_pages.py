@@ -155,6 +155,7 @@ def test_the_first_page_of_models_that_are_asked_nothing(found: Judged, tmp_path
     corpora = pd.DataFrame({"model": ["bert", "<b>", "mine"], "family": ["bert", "bert", "gpt2"]})
     corpora = corpora.assign(kind="paradigm", task="a", reason="kept", count=[0, 0, 9])
     models = pd.DataFrame({"model": ["mine"], "n": 9, "correct": 3, "accuracy": 1 / 3, "task": "a"})
+    models = models.assign(split="held_out", demanded=float("nan"), learned=float("nan"))
     tables = dict(zip(("claims", "claim_parts"), found, strict=True)) | {"corpora": corpora, "models": models}
     study = {"study": "x", "seed": 3, "corpora": {"source": "fetched"}}
     study["models"] = {name: {"path": "/x"} for name in ("bert", "<b>", "mine")}

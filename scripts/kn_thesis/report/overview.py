@@ -45,7 +45,7 @@ def overview(
     )
     return (
         f'<h1>Twelve claims, answered</h1><p class="finding">{_summary(claims, shown)}</p>'
-        f"{unlearned_note(tables['models'])}{_run(tables, study, shown)}"
+        f"{unlearned_note(tables['models'].to_dict('records'))}{_run(tables, study, shown)}"
         f'<h2 id="claims">The claims</h2>{verdict_table(claims, shown)}'
         f'<p id="rule">{RULE}</p><h2 id="pictures">One by one</h2>{sections}'
         f'<h2 id="chapters">Chapters</h2><div class="cards">{cards}</div>'

@@ -7,18 +7,16 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from kn_thesis.errors import UserError
 from kn_thesis.files import whole_file
-from kn_thesis.models.learned import not_learned
 from kn_thesis.report.anchors import with_anchors
 
+NOT_LEARNED = "no"  # in the column `learned` of models.csv (models/learned.py)
 PARTS = ("page.css", "theme.js", "page.js")
 KERNEL_STARTS = 3600  # seconds that a kernel has to start, on a busy machine; one that dies is noticed at once
 
@@ -129,22 +127,25 @@ def page(
     )
 
 
-def unlearned_note(models: pd.DataFrame) -> str:
-    """One paragraph of HTML that names what models have not learned (from models.csv); "" where there is nothing."""
-    failed = not_learned(models)
-    if failed.empty:
+def unlearned_note(models: Iterable[Mapping[str, Any]]) -> str:
+    """One paragraph of HTML that names what models have not learned; "" where there is nothing.
+
+    Args:
+        models: the rows of models.csv.
+    """
+    said: dict[str, list[str]] = {}
+    for row in models:
+        if row["learned"] == NOT_LEARNED:
+            reached, wanted = (float(row[name]) for name in ("accuracy", "demanded"))
+            split = row["split"].replace("_", " ")
+            said.setdefault(row["model"], []).append(
+                f"{row['task']} ({split}, {reached:.0%} of the {wanted:.0%} demanded)"
+            )
+    if not said:
         return ""
-    columns = failed[["task", "split", "accuracy", "demanded"]].itertuples(index=False)
-    said = [
-        f"{task} ({split.replace('_', ' ')}, {accuracy:.0%} of the {wanted:.0%} demanded)"
-        for task, split, accuracy, wanted in columns
-    ]
-    by_model = [
-        f"{model}: {', '.join(rows)}"
-        for model, rows in pd.Series(said, index=failed["model"]).groupby(level=0, sort=False)
-    ]
+    listed = html.escape("; ".join(f"{model}: {', '.join(tasks)}" for model, tasks in said.items()))
     return (
-        f'<p class="finding unlearned"><strong>Not learned.</strong> {html.escape("; ".join(by_model))}. '
+        f'<p class="finding unlearned"><strong>Not learned.</strong> {listed}. '
         "Results on these tasks are no evidence: the claims leave them out.</p>"
     )
 
