@@ -9,7 +9,8 @@ from pathlib import Path
 from tests.faults import DIES_IN_MID_WRITE, WAITS, changing, faulty, run, started, wait_for
 from tests.study import planned_jobs
 
-NEURONS, STATISTICS = (f"results/localization/gpt2/P36.{name}.parquet" for name in ("neurons", "statistics"))
+FIRST = "distractor_agreement_relational_noun"  # the first task of the job that shares it with P36
+NEURONS, STATISTICS = (f"results/localization/gpt2/{FIRST}.{name}.parquet" for name in ("neurons", "statistics"))
 TABLE = "results/tables/corpora.csv"
 
 
