@@ -142,7 +142,7 @@ PATTERNS = [
     Pattern("The capital of [X] is [Y]."),
     Pattern("[Y] is the capital of [X]."),
     Pattern("The capital of [X]."),
-    Pattern("The old-[Y] [X]."),
+    Pattern("The old '[Y]' [X]."),
 ]
 
 
@@ -155,7 +155,10 @@ def test_facts_become_prompts():
         "pattern without subject or object": 3,
         "unknown word": 3,
     }
-    assert {p.text for p in prompts if p.pattern == PATTERNS[3].text} == {"The old-___ France.", "The old-___ Italy."}
+    assert {p.text for p in prompts if p.pattern == PATTERNS[3].text} == {
+        "The old '___' France.",
+        "The old '___' Italy.",
+    }
     first = next(p for p in prompts if p.group == "a" and p.pattern == PATTERNS[0].text)
     assert (first.text, first.target, first.foil, first.subject) == (
         "The capital of France is ___.",
