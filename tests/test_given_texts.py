@@ -74,7 +74,7 @@ def model_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]
         if family not in families:
             folder = tmp_path_factory.mktemp(family)
             more = {"vocab_size": 400} if family == "gpt2" else {}  # room for the other kinds' tokens
-            families[family] = loaded_model(family, folder, TEXT, positions=80, **more)
+            families[family] = loaded_model(family, folder, TEXT, positions=120, **more)
         model = families[family]
         return replace(model, tokenizer=replace(model.tokenizer, tokenizer=other())) if other else model
 
@@ -153,7 +153,7 @@ def test_a_word_that_changes_the_tokens_before_it_is_refused() -> None:
 
 def test_a_word_that_goes_on_into_the_suffix_is_refused() -> None:
     """Without spaces, what follows decides where the word's tokens end, although a causal model does not read it."""
-    gaps = GapTokenizer(tiny.byte_level(["他昨天来了", "他明天来了"] * 50, 300), "causal")
+    gaps = GapTokenizer(tiny.byte_level(["他", "昨天", "明天", "来了"] * 50, 300), "causal")
     assert gaps.encode("他", "来了", "昨天", glued=True).input_ids == tuple(gaps.tokenizer.encode("他").ids)
     with pytest.raises(CannotExpress, match=r"^tokens merge across the gap$"):
         gaps.encode("他", "天来了", "昨", glued=True)
@@ -224,7 +224,7 @@ def test_words_without_spaces_can_be_traced_and_edited(model_of: Callable[[str],
     found = kn_thesis.trace(model, prompt, "加拿大", word, draws=1, require_first_choice=False)
     ids = model.tokenizer.encode_prompt(prompt, word).input_ids
     assert model.tokenizer.tokenizer.decode(list(ids[slice(*found.cue)])) == "加拿大" and found.clean == expected
-    given = {"old": "罗马", "editor": "rome", "layer": 1, "require_new": False, "contexts": ["加拿大的"], "steps": 1}
+    given = {"old": "首都", "editor": "rome", "layer": 1, "require_new": False, "contexts": ["加拿大的"], "steps": 4}
     with kn_thesis.edit(model, prompt, "加拿大", word, **given) as edited:
         assert list(edited.probabilities(prompt, [word])["before"]) == [expected]
 
@@ -265,6 +265,6 @@ def test_contexts_go_behind_a_beginning_that_the_prompt_has(model_of: Callable[[
     model = model_of("metaspace")
     request = request_of(model, Wanted("<s>The capital of Italy is", "Italy", "Rome", "Ottawa", require_new=False))
     first = model.tokenizer.tokenizer.token_to_id("<s>")
-    rows = problem_of(model.tokenizer, request, ["The war ended."]).rows
+    rows = problem_of(model.tokenizer, request, ["The war ended in."]).contexts
     assert len(rows) == 2 and [row.ids.count(first) for row in rows] == [1, 1]
     assert all(row.ids[0] == first and row.ids[row.subject] == rows[0].ids[rows[0].subject] for row in rows)
