@@ -74,7 +74,7 @@ def model_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]
         if family not in families:
             folder = tmp_path_factory.mktemp(family)
             more = {"vocab_size": 400} if family == "gpt2" else {}  # room for the other kinds' tokens
-            families[family] = loaded_model(family, folder, TEXT, positions=80, **more)
+            families[family] = loaded_model(family, folder, TEXT, positions=120, **more)
         model = families[family]
         return replace(model, tokenizer=replace(model.tokenizer, tokenizer=other())) if other else model
 
