@@ -219,7 +219,7 @@ def test_every_job_s_time_is_held_against_its_plan_by_the_benchmark(plan: dict[s
     found = [benchmark(job, finished_study) for job in jobs]
     assert all(found) and len(found) > 30
     rows = {row["part"]: row for row in of_study(plan["jobs"], finished_study)}
-    assert set(rows) == {*(f"study: {chapter}" for chapter in (*CHAPTERS, "all jobs")), "study"}
+    assert set(rows) == {*(f"study: {chapter}" for chapter in ("corpora", *CHAPTERS, "all jobs")), "study"}
     processor = sum(one.processor for one in found)
     assert float(rows["study: all jobs"]["measured"]) == pytest.approx(processor, rel=1e-3)
     planned = sum(job["seconds"] for job in jobs)
