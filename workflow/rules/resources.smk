@@ -10,13 +10,12 @@ from kn_thesis.plan.shape import GATED, folder_shape, shape_from_config, trained
 
 HUB_CONFIGS = read_or_stop(given_yaml, ROOT / "resources/models.yaml")
 SPEED = request.Speed(STUDY.plan.cpu_speed, STUDY.plan.gpu_speed)
-# Tokens per word of running text, and of targets, by where a tokenizer is from: the hub; a text that it was trained on,
-# which has nearly all words whole; or one of FEW sentences, which has few names whole. None is known before it is there.
-FEW = 10_000
-TOKENS_PER_WORD = {"found": 1.25, "trained": 1.05, "few": 1.2}
+# Tokens per word of running text, and of targets, by where a tokenizer is from: the hub, or a text that it was trained on,
+# which has nearly all words whole. None is known before it is there.
+TOKENS_PER_WORD = {"found": 1.25, "trained": 1.05}
 TOKENS_OF_TARGET = {
-    "masked": {"found": (1.05, 1.0), "trained": (1.05, 1.0), "few": (1.15, 1.0)},
-    "causal": {"found": (1.1, 1.4), "trained": (1.05, 1.0), "few": (1.35, 2.2)},
+    "masked": {"found": (1.05, 1.0), "trained": (1.05, 1.0)},
+    "causal": {"found": (1.1, 1.4), "trained": (1.05, 1.0)},
 }  # of a paradigm, of a relation
 # Texts that are read beside a prompt, per word whose probability is looked at: those that the tokenizer has in pieces. One
 # trained on a text has a word of that text whole, as the studies here ask them; others cost as many texts as pieces.
@@ -78,9 +77,7 @@ def size_of(model, task):
 
 def tokenizer_of(model):
     """Where a model's tokenizer is from."""
-    if model in FOUND:
-        return "found"
-    return "few" if STUDY.corpora.source == "world" and STUDY.corpora.world.sentences < FEW else "trained"
+    return "found" if model in FOUND else "trained"
 
 
 def in_tokens(model, task, size, most=None):
