@@ -169,8 +169,8 @@ def test_passes_are_those_of_the_smoke_study_s_jobs(
 ) -> None:
     """Within 30 % for each rule and model, but where a model's knowledge neurons decide: how deep they lie.
 
-    These are models that know nothing, whose neurons lie anywhere. test_plan_formulas.py holds the passes of suppression
-    to the last one, from wherever sets begin.
+    These models know nothing, and their neurons lie anywhere. test_plan_formulas.py holds the passes of suppression to
+    the last one, from wherever sets begin.
     """
     monkeypatch.setattr(asked_module, "evaluate_prompts", all_right)
     expected, found = np.zeros((2, 2))
