@@ -1,5 +1,6 @@
 """What all rules share: the checked configuration, the hash of a script's code, who takes which task."""
 
+import json
 import os
 import re
 import sys
@@ -308,6 +309,25 @@ def paradigms_of(model):
 def files_of_paradigms(wildcards, pattern):
     """`pattern` for each paradigm that a model is asked."""
     return [pattern.format(model=wildcards.model, task=task) for task in paradigms_of(wildcards.model)]
+
+
+def compared_worlds():
+    """The models that the experiment on words' company compares, and the bias of each one's world.
+
+    Their worlds differ in nothing else. Of a family with several such sets of models it is the largest.
+    """
+    sets = {}
+    for model in TRAINED if STUDY.corpora.source == "world" else ():
+        if not paradigms_of(model):
+            continue
+        settings = world_settings(STUDY.models[model].world)
+        bias = settings.pop("bias")
+        sets.setdefault((STUDY.models[model].family, json.dumps(settings)), {})[model] = bias
+    largest = {}
+    for (family, _), biases in sets.items():
+        if len(set(biases.values())) > 1 and len(biases) > len(largest.get(family, ())):
+            largest[family] = biases
+    return {model: bias for biases in largest.values() for model, bias in biases.items()}
 
 
 def counted_company(wildcards):

@@ -1,25 +1,6 @@
 """Suppression: what knowledge neurons do to words, tested, and held against the words' company."""
 
 SUPPRESSED = [model for model in STUDY.models if paradigms_of(model)]
-
-
-def compared_worlds():
-    """The models that the experiment on words' company compares, and the bias of each one's world.
-
-    Their worlds differ in nothing else. Of a family with several such sets of models it is the largest.
-    """
-    sets = {}
-    for model in [name for name in SUPPRESSED if name in TRAINED and STUDY.corpora.source == "world"]:
-        settings = world_settings(STUDY.models[model].world)
-        bias = settings.pop("bias")
-        sets.setdefault((STUDY.models[model].family, json.dumps(settings)), {})[model] = bias
-    largest = {}
-    for (family, _), biases in sets.items():
-        if len(set(biases.values())) > 1 and len(biases) > len(largest.get(family, ())):
-            largest[family] = biases
-    return {model: bias for biases in largest.values() for model, bias in biases.items()}
-
-
 IN_WORLDS = compared_worlds()
 SUPPRESSION = "results/suppression/{model}/{task}"
 SUPPRESSION_TABLES = {name: f"{SUPPRESSION}.{name}.parquet" for name in ("effects", "controls", "sets", "words")}
