@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,12 +108,22 @@ def rehearsed(name: str, rehearsal: Rehearsal, folder: Path, cores: int) -> list
 
 def run(name: str, place: Path, files: Sequence[str], cores: int) -> None:
     """Let the workflow make files. Raises UserError when it fails."""
+    if not workflow_made(place, files, cores):
+        raise UserError(f"{name}: the rehearsal failed; {place / 'run.log'} says why")
+
+
+def workflow_made(place: Path, files: Sequence[str], cores: int, variables: Mapping[str, str] | None = None) -> bool:
+    """Whether the workflow has made files of the study in a folder's study.yaml; run.log there has what it printed.
+
+    variables: of the environment, over those that are set.
+    """
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow/Snakefile"), *files]
     command += ["--directory", str(place), "--configfile", str(place / "study.yaml"), "--cores", str(cores)]
     with (place / "run.log").open("w", encoding="utf-8") as said:
-        done = subprocess.run(command, stdout=said, stderr=subprocess.STDOUT)  # noqa: S603 - Snakemake, on our files
-    if done.returncode:
-        raise UserError(f"{name}: the rehearsal failed; {place / 'run.log'} says why")
+        done = subprocess.run(  # noqa: S603 - Snakemake, on our files
+            command, stdout=said, stderr=subprocess.STDOUT, env=os.environ | (variables or {})
+        )
+    return done.returncode == 0
 
 
 def study_of(name: str, rehearsal: Rehearsal) -> dict[str, Any]:

@@ -17,7 +17,6 @@ import datetime
 import json
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,7 +28,9 @@ import yaml
 from kn_thesis.errors import UserError
 from kn_thesis.files import whole_file, write_csv
 from kn_thesis.given_yaml import given_yaml
+from kn_thesis.models.learned import not_learned
 from kn_thesis.models.summary import summarise
+from rehearse import workflow_made
 
 ROOT = Path(__file__).resolve().parents[1]
 INSTRUCTIONS: dict[str, dict[str, str]] = {  # what makes torch, oneDNN and MKL compute as an older processor does
@@ -92,16 +93,9 @@ def study_of(seeds: int, worlds: bool) -> dict[str, Any]:
 def run(place: Path, study: Mapping[str, Any], cores: int, variables: Mapping[str, str]) -> None:
     """Train and evaluate every model of a study in its folder. Raises UserError when a job fails."""
     place.mkdir(parents=True, exist_ok=True)
-    file = place / "study.yaml"
-    file.write_text(yaml.safe_dump(dict(study), sort_keys=False), encoding="utf-8")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow/Snakefile")]
-    command += ["--directory", str(place), "--configfile", str(file), "--cores", str(cores)]
+    (place / "study.yaml").write_text(yaml.safe_dump(dict(study), sort_keys=False), encoding="utf-8")
     print(f"{place.name}: {len(study['models'])} models; {place / 'run.log'} says how far it is", flush=True)
-    with (place / "run.log").open("w", encoding="utf-8") as said:
-        done = subprocess.run(  # noqa: S603 - Snakemake, on our files
-            [*command, "results/tables/models.csv"], stdout=said, stderr=subprocess.STDOUT, env=os.environ | variables
-        )
-    if done.returncode:
+    if not workflow_made(place, ["results/tables/models.csv"], cores, variables):
         raise UserError(f"{place.name}: a run failed; {place / 'run.log'} says why")
 
 
@@ -130,7 +124,7 @@ def measured(place: Path, study: Mapping[str, Any], instructions: str) -> Iterat
             "instructions": instructions,
             "steps": training["steps"],
             "seconds": f"{float(took['cpu_time']):.0f}",
-            "learned": "no" if any(row["learned"] == "no" for row in asked) else "yes",
+            "learned": "no" if len(not_learned(summary)) else "yes",
             "validation": f"{validated['accuracy']:.3f}",
             "validation_task": f"{validated['task']} ({validated['split']})",
             "held_out": f"{worst['accuracy']:.3f}",

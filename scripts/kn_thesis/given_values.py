@@ -48,11 +48,16 @@ def checked_texts(name: str, values: Any, least: int = 0) -> list[str]:
 
 def checked_whole(name: str, value: Any, least: int | None = None) -> int:
     """A whole number, Python's or numpy's, of any size or `least` at least. Raises UserError."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or (least is not None and value < least):
+    if not is_whole(value, least):
         raise UserError(
             f"{name} is {in_one_line(value)}: give a whole number{'' if least is None else f', {least} or more'}"
         )
     return int(value)
+
+
+def is_whole(value: Any, least: int | None = None) -> bool:
+    """Whether a value is a whole number, Python's or numpy's and no truth value, of any size or `least` at least."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and (least is None or value >= least)
 
 
 def checked_share(name: str, value: Any) -> float:

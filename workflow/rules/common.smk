@@ -134,9 +134,13 @@ def corpus_of(model):
 
 def tasks_of(model, kinds=("paradigms", "relations")):
     """The configured tasks that a model is asked and its kind can take, in the configuration's order."""
+    return taken_of(model, [task for kind in kinds for task in getattr(STUDY.tasks, kind)])
+
+
+def taken_of(model, tasks):
+    """Those of some tasks that a model is asked and its kind can take."""
     kind_of_model, only = objective(STUDY.models[model].family), STUDY.models[model].tasks
-    named = [task for kind in kinds for task in getattr(STUDY.tasks, kind) if only is None or task in only]
-    return [task for task in named if takes(TASKS, task, kind_of_model)]
+    return [task for task in tasks if takes(TASKS, task, kind_of_model) and (only is None or task in only)]
 
 
 class Batch(NamedTuple):
@@ -212,13 +216,17 @@ def items(corpus, task, part):
     return f"results/corpora/{corpus}/{place}.jsonl"
 
 
+# Files of a task's raw items, by the kind of task.
+PARTS_OF = {"paradigm": ["pairs"], "relation": ["patterns", "facts"]}
+
+
 def items_of(batch):
     """The raw items of a batch's tasks, in their order: pairs of paradigms, patterns and facts of relations."""
-    parts = {"pairs": "paradigm", "patterns": "relation", "facts": "relation"}
     corpus = corpus_of(batch.model)
     return {
         part: [items(corpus, task, part) for task in batch.tasks if TASKS[task].kind == kind]
-        for part, kind in parts.items()
+        for kind, parts in PARTS_OF.items()
+        for part in parts
     }
 
 
@@ -249,15 +257,12 @@ def validation_parts(model):
 
     They are all that the text is about, whatever the study asks: another task asked trains no model anew.
     """
-    parts = {"paradigm": ["pairs"], "relation": ["patterns", "facts"]}
-    kind_of_model, only = objective(STUDY.models[model].family), STUDY.models[model].tasks
     fetched = STUDY.corpora.fetched
     written = WORLD_PARADIGMS + WORLD_RELATIONS
     about = written if STUDY.corpora.source == "world" else fetched.paradigms + fetched.relations
     if STUDY.models[model].must_learn is None:
         return []
-    named = [task for task in about if takes(TASKS, task, kind_of_model) and (only is None or task in only)]
-    return [(task, part) for task in named for part in parts[TASKS[task].kind]]
+    return [(task, part) for task in taken_of(model, about) for part in PARTS_OF[TASKS[task].kind]]
 
 
 def model_files(model):

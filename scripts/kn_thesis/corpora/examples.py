@@ -1,4 +1,4 @@
-"""One prompt of each task, as people read it."""
+"""One prompt of each task, as people read it, and the tasks of which there is none."""
 
 from __future__ import annotations
 
@@ -23,3 +23,10 @@ def example_prompts(tables: Sequence[Path]) -> pd.DataFrame:
             first = prompts.sort_values("prompt", kind="stable").iloc[0]
             rows.append({"model": path.parent.name, **first, "tokens": len(first["input_ids"])})
     return pd.DataFrame(rows, columns=["model", *COLUMNS])
+
+
+def say_nothing_kept(counts: pd.DataFrame) -> list[str]:
+    """A sentence for each task of which nothing is kept for some models; `counts` is corpora.csv."""
+    nothing = counts[(counts["reason"] == "kept") & (counts["count"] == 0)]
+    models = nothing.groupby("task", sort=False)["model"].agg(", ".join)
+    return [f"Nothing is kept of {task} for {names}." for task, names in models.items()]

@@ -86,20 +86,18 @@ def load_facts(folder: Path, seed: int = 1) -> World:
     content = read_yaml(path, ("relations", "background", "kept_out"))
     kept_out = content["kept_out"]
     check_keys(kept_out, (HELD_OUT, VALIDATION), f"{path}, kept_out")
-    for split, count in kept_out.items():
-        number_between(count, 0, 100, f"{path}, kept_out.{split}")
+    counts = {
+        split: int(number_between(kept_out[split], 0, 100, f"{path}, kept_out.{split}"))
+        for split in (HELD_OUT, VALIDATION)
+    }
     tables = {name: read_table(folder / name, columns) for name, columns in COLUMNS.items()}
     relations = tuple(
         _relation(name, entry, tables, path)
         for name, entry in entries_of(content["relations"], f"{path}, relations").items()
     )
-    counts = {split: int(kept_out[split]) for split in (HELD_OUT, VALIDATION)}
+    elsewhere = _inverted(relations)
     relations = tuple(
-        replace(
-            relation,
-            splits=draw_paraphrases(list(relation.splits), counts, relation.name, seed, _inverted(relations)),
-        )
-        for relation in relations
+        replace(own, splits=draw_paraphrases(list(own.splits), counts, own.name, seed, elsewhere)) for own in relations
     )
     names = {relation.name for relation in relations}
     for relation in relations:
@@ -170,12 +168,7 @@ def _plain(pattern: str) -> str:
     return pattern.replace("{", "").replace("}", "")
 
 
-def _relation(
-    name: str,
-    entry: Any,
-    tables: Mapping[str, list[dict[str, str]]],
-    path: Path,
-) -> Relation:
+def _relation(name: str, entry: Any, tables: Mapping[str, list[dict[str, str]]], path: Path) -> Relation:
     where = f"{path}, {name}"
     check_keys(entry, ("label", "facts", "patterns"), where, ("inverse_of", "times"))
     plain: set[str] = set()

@@ -57,15 +57,17 @@ def draw_paraphrases(
     """
     splits = dict.fromkeys(patterns, TRAINED)
     last = [pattern for pattern in patterns if pattern.strip("} .").endswith("[Y]")]
-    may_go = Counter(pattern.split()[0] for pattern in patterns)
-    may_go = Counter({first: count // 2 for first, count in may_go.items()})
+    begun = Counter(pattern.split()[0] for pattern in patterns)
+    may_go = {first: count // 2 for first, count in begun.items()}
     wanted = [split for split, count in kept_out.items() for _ in range(count)]
     for pattern in sorted(patterns, key=lambda pattern: rank("paraphrase", seed, task, pattern)):
+        if not wanted:
+            break
+        first, free = pattern.split()[0], pattern in last and pattern not in elsewhere
         rest = {word for other in last if other != pattern and splits[other] == TRAINED for word in words_of(other)}
-        free = pattern in last and pattern not in elsewhere
-        if wanted and free and may_go[pattern.split()[0]] and words_of(pattern) <= rest:
+        if free and may_go[first] and words_of(pattern) <= rest:
             splits[pattern] = wanted.pop(0)
-            may_go[pattern.split()[0]] -= 1
+            may_go[first] -= 1
     return splits
 
 

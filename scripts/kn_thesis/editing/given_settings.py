@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import fields
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 from kn_thesis.editing.editors import editor_named
 from kn_thesis.editing.keys import check_layer
 from kn_thesis.errors import UserError
+from kn_thesis.given_values import is_whole
 
 DEPTH = 48  # layers of gpt2-xl, for which the editors' own default layer is meant
 # `old` is the old answer for the user; these are λ₁ and λ₂ of the knowledge-neuron edit.
@@ -56,7 +57,7 @@ def _check(name: str, value: Any, default: Any) -> None:
     elif isinstance(default, int):
         least = 0 if name == "layer" else 1
         # A layer below 0 is reported with those that the model has.
-        if not isinstance(value, Integral) or isinstance(value, bool) or (name != "layer" and value < least):
+        if not is_whole(value, None if name == "layer" else least):
             raise UserError(f"{name} is {value!r}: give a whole number, {least} or more")
     else:
         number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

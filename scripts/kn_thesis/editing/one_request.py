@@ -48,10 +48,10 @@ def request_of(model: Model, wanted: Wanted) -> Request:
         checked_text(name, text)
     old = None if wanted.old is None else wanted.old.strip()
     wanted = replace(wanted, subject=wanted.subject.strip(), target=wanted.target.strip(), old=old)
-    prefix, suffix, glued = parted(model, wanted.prompt)
+    prefix, suffix, glued = around = parted(model, wanted.prompt)
     subject = wanted.subject
     new = encoded(model, wanted.prompt, wanted.target)
-    at = _subject_at(model, wanted)
+    at = _subject_at(model, wanted, around)
     span = token_span(model.tokenizer, prefix, suffix, wanted.target, at, at + len(subject), glued)
     if span is None:
         raise UserError(f"the subject {subject!r} has no token of its own in the prompt {wanted.prompt!r}")
@@ -103,9 +103,9 @@ def encoded(model: Model, prompt: str, word: str) -> Encoded:
     return found
 
 
-def _subject_at(model: Model, wanted: Wanted) -> int:
+def _subject_at(model: Model, wanted: Wanted, around: tuple[str, str, bool]) -> int:
     """The character at which the subject begins in the text whose gap the target fills."""
-    subject, (prefix, suffix, glued) = wanted.subject, parted(model, wanted.prompt)
+    subject, (prefix, suffix, glued) = wanted.subject, around
     if not subject:
         raise UserError("the subject is empty: name the words of the prompt that the edit is about")
     at = find_words(prefix, subject)

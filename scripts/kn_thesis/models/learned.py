@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from kn_thesis.corpora.split import SPLITS
 from kn_thesis.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REMEDY = "train longer (`steps`), demand less (`must_learn`), or report it and go on (`on_not_learned: report`)"
 Demands = Mapping[str, Any]
@@ -56,7 +57,7 @@ def check_learned(model: str, evaluation: pd.DataFrame, must_learn: Demands | No
     for row in table.itertuples():
         wanted = demanded(row.task, row.kind, row.split, must_learn)
         line = f"{row.task} ({row.split}): {row.correct} of {row.n} right, {row.accuracy:.1%}"
-        line += ", nothing demanded" if np.isnan(wanted) else f", {wanted:.1%} demanded"
+        line += ", nothing demanded" if math.isnan(wanted) else f", {wanted:.1%} demanded"
         print(line)
         if row.accuracy < wanted:
             failures.append(line)

@@ -44,7 +44,7 @@ class Trained:
 
     curve: {"step", "loss"}, the mean over the steps since the point before, in nats per predicted token. steps: that
     were taken. learned: whether it answers the validation questions as demanded; None where nothing is demanded.
-    validation: rows of task, split, n, correct, accuracy, wanted at the end.
+    validation: rows of task, split, n, correct, accuracy, demanded, wanted at the end.
     """
 
     module: PreTrainedModel
@@ -194,15 +194,10 @@ def _asked_model(family: str, module: PreTrainedModel, tokenizer: Tokenizer) -> 
     """The module as the study's own functions ask it."""
     import torch
 
-    known = family_named(family)
-    masked = family == "bert"
-    gaps = GapTokenizer(
-        tokenizer,
-        "masked" if masked else "causal",
-        tokenizer.token_to_id("[MASK]") if masked else None,
-        POSITIONS,
-    )
-    return Model(module, known.adapter(module), gaps, torch.device("cpu"), f"the {family} in training")
+    adapter = family_named(family).adapter(module)
+    mask = tokenizer.token_to_id("[MASK]") if adapter.objective == "masked" else None
+    gaps = GapTokenizer(tokenizer, adapter.objective, mask, POSITIONS)
+    return Model(module, adapter, gaps, torch.device("cpu"), f"the {family} in training")
 
 
 def next_token_loss(module: PreTrainedModel, ids: torch.Tensor, backwards: bool = False) -> torch.Tensor:

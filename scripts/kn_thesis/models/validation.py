@@ -25,7 +25,7 @@ class Questions:
     """What a model is asked while it is trained.
 
     files: of each task, `pairs`, or `patterns` and `facts`. settings: which of their items become prompts.
-    demands: the accuracies that the study demands of what it asks later, by kind of task (see `summary.demanded`).
+    demands: the accuracies that the study demands of what it asks later, by kind of task (see `learned.demanded`).
     """
 
     files: Mapping[str, Mapping[str, str]]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from kn_thesis.corpora.examples import say_nothing_kept
 from kn_thesis.report.claims.page import claim_section, leading, verdict_table
 from kn_thesis.report.claims.words import OVER_MODELS, verdict_of
 from kn_thesis.report.pages import Chapter, unlearned_note
@@ -100,8 +101,7 @@ def _run(tables: Mapping[str, pd.DataFrame], study: Mapping[str, Any], shown: Se
     counts = " and ".join(
         f"{kinds[kind]} {kind}{'s' if kinds[kind] > 1 else ''}" for kind in ("paradigm", "relation") if kind in kinds
     )
-    nothing = kept[(kept["count"] == 0) & kept["model"].isin(shown)].groupby("task", sort=False)["model"].agg(", ".join)
-    without = "".join(f" Nothing is kept of {html.escape(f'{task} for {names}')}." for task, names in nothing.items())
+    without = "".join(f" {html.escape(said)}" for said in say_nothing_kept(corpora[corpora["model"].isin(shown)]))
     return (
         f"<ul><li>Study <strong>{html.escape(study['study'])}</strong>, seed {study['seed']}, on {corpus}.</li>"
         f"<li>Models: {named}{beside}.</li>"

@@ -14,9 +14,9 @@ from typing import Any
 
 from kn_thesis.errors import UserError
 from kn_thesis.files import whole_file
+from kn_thesis.models.learned import NOT_LEARNED
 from kn_thesis.report.anchors import with_anchors
 
-NOT_LEARNED = "no"  # in the column `learned` of models.csv (models/learned.py)
 PARTS = ("page.css", "theme.js", "page.js")
 KERNEL_STARTS = 3600  # seconds that a kernel has to start, on a busy machine; one that dies is noticed at once
 

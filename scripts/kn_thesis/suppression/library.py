@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,7 @@ import pandas as pd
 
 from kn_thesis.corpora.gaps import Encoded
 from kn_thesis.errors import UserError
-from kn_thesis.given_values import checked_list, checked_texts, checked_whole
+from kn_thesis.given_values import checked_list, checked_texts, checked_whole, is_whole
 from kn_thesis.models.preactivation import adapter_for
 from kn_thesis.suppression.restart import OPERATIONS, Change, changed_answers, mean_activations
 from kn_thesis.suppression.words import questions
@@ -90,7 +89,7 @@ def _neurons(model: Model, neurons: pd.DataFrame | Sequence[tuple[int, int]]) ->
     if not len(pairs):
         raise UserError("no neuron at all: select some first, or lower the thresholds of the selection")
     whole = (
-        isinstance(pair, list | tuple | np.ndarray) and len(pair) == 2 and all(map(_is_whole, pair)) for pair in pairs
+        isinstance(pair, list | tuple | np.ndarray) and len(pair) == 2 and all(map(is_whole, pair)) for pair in pairs
     )
     if not all(whole):
         raise UserError("neurons are pairs of whole numbers (layer, index)")
@@ -105,10 +104,6 @@ def _neurons(model: Model, neurons: pd.DataFrame | Sequence[tuple[int, int]]) ->
 def _rows(neurons: object) -> bool:
     """Whether these are a matrix or a set, whose rows or entries are pairs."""
     return isinstance(neurons, set | frozenset) or getattr(neurons, "ndim", 1) == 2
-
-
-def _is_whole(number: object) -> bool:
-    return isinstance(number, Integral) and not isinstance(number, bool)
 
 
 def _means(model: Model, gaps: Sequence[Encoded], operation: str, batch_tokens: int) -> np.ndarray:

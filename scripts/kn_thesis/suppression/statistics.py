@@ -11,8 +11,6 @@ means, both under Holm's correction over the words of a figure; an effect size, 
 
 from __future__ import annotations
 
-import gc
-
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -111,8 +109,6 @@ def suppression_tests(
     by_set = dict(list(effects.groupby(KEY, observed=True, sort=False)))
     compared = dict(list(controls.groupby(KEY, observed=True, sort=False)))
     frames = []
-    frozen = gc.get_freeze_count()
-    gc.freeze()  # statsmodels collects garbage at each correction: a quarter of a second with all modules in memory
     for one in sets[sets["draw"] == 0].itertuples():
         key = (one.kind, one.set, one.operation)
         frame = words.assign(kind=one.kind, set=one.set, operation=one.operation, neurons=one.neurons)
@@ -124,8 +120,6 @@ def suppression_tests(
             if key in compared:
                 frame = frame.assign(**_control_values(compared[key], order))
         frames.append(frame)
-    if not frozen:
-        gc.unfreeze()
     # A task of which nothing is kept has no set.
     table = pd.concat(frames, ignore_index=True) if frames else words.iloc[:0].assign(note="")
     table = table.reindex(columns=COLUMNS)

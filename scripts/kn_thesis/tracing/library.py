@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,7 @@ import pandas as pd
 
 from kn_thesis.corpora.gaps import GAP, CannotExpress, Encoded, filled
 from kn_thesis.errors import UserError
-from kn_thesis.given_values import checked_text, checked_whole, in_one_line
+from kn_thesis.given_values import checked_text, checked_whole, in_one_line, is_whole
 from kn_thesis.models.evaluate import target_log_probabilities
 from kn_thesis.models.length import too_long
 from kn_thesis.tracing.names import RESTORED_WORDS
@@ -142,7 +142,7 @@ def trace(
     foil = None if foil is None else checked_text("foil", foil)
     draws, batch_tokens = checked_whole("draws", draws), checked_whole("batch_tokens", batch_tokens, 1)
     noise, seed = _deviations(noise), checked_whole("seed", seed, 0)
-    if window is not None and (not isinstance(window, Integral) or isinstance(window, bool) or window < 1):
+    if window is not None and not is_whole(window, 1):
         raise UserError(f"window is {in_one_line(window)}: give a whole number of layers, 1 or more, or None")
     share = Settings.window if window is None else window / layers
     settings = Settings(noise, draws, share, (kind,), batch_tokens, seed)

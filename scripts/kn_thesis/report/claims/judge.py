@@ -92,7 +92,10 @@ def judge(
     table, measure or published value that does not exist.
     """
     _check(rules, tables)
-    given, tables = tables, {name: _learned(table, tables["models"]) for name, table in tables.items()}
+    # models.csv and tables over all tasks stay whole.
+    by_task = {name: one for name, one in tables.items() if name != "models" and {"model", "task"} <= set(one)}
+    failed = not_learned(tables["models"])
+    tables = {**tables, **{name: without_unlearned(one, tables["models"]) for name, one in by_task.items()}}
     cases = {
         model: [case for claim in rules.claims for case in _cases(claim, tables, model, rules)] for model in families
     }
@@ -107,24 +110,18 @@ def judge(
     every = [case for case, _ in over] + [case for part in cases.values() for case in part]
     every.sort(key=lambda case: case.claim.number)  # stable: over models first, then the models in order
     members = {OVER_MODELS: [model for model in together if model in cases]}
-    left_out = [_left_out(case.claim, given, members.get(case.model, [case.model])) for case in every]
+    left_out = [_left_out(case.claim, by_task, failed, members.get(case.model, [case.model])) for case in every]
     claims = [_claim_row(case, families, published, note) for case, note in zip(every, left_out, strict=True)]
     parts = [row for case in every for row in _part_rows(case, families, published, rules.level)]
     return pd.DataFrame(claims, columns=CLAIM_COLUMNS), pd.DataFrame(parts, columns=PART_COLUMNS)
 
 
-def _learned(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
-    """A table without the tasks that a model has not learned; models.csv and tables over all tasks stay whole."""
-    return without_unlearned(table, models) if {"model", "task"} <= set(table) and table is not models else table
-
-
-def _left_out(claim: Claim, tables: Mapping[str, pd.DataFrame], models: Sequence[str]) -> str:
+def _left_out(claim: Claim, by_task: Mapping[str, pd.DataFrame], failed: pd.DataFrame, models: Sequence[str]) -> str:
     """In words, the tasks of a claim's tables that these models have not learned; "" where there are none."""
-    failed = not_learned(tables["models"])
     said = []
     for model in models:
         own = failed.loc[failed["model"] == model, "task"]
-        read = [tables[name] for name in claim.reads if {"model", "task"} <= set(tables[name]) and name != "models"]
+        read = [by_task[name] for name in claim.reads if name in by_task]
         asked = {task for one in read for task in chosen(one, model=model)["task"]}
         tasks = [task for task in dict.fromkeys(own) if task in asked]
         said += [f"{model}, {', '.join(tasks)}"] if tasks else []
