@@ -17,31 +17,31 @@ DIRECTORY := $(or $(patsubst --directory=%,%,$(filter --directory=%,$(ARGS))),.)
 .DEFAULT_GOAL := study
 
 study: $(VENV)/installed
-	@$(BIN)/python scripts/check_configfiles.py $(ARGS)
+	@$(BIN)/python scripts/tools/check_configfiles.py $(ARGS)
 	$(BIN)/snakemake --cores $(CORES) $(if $(filter-out 0 1,$(GPUS)),--resources gpu=$(GPUS)) $(ARGS)
 	@echo "The report: $(abspath $(DIRECTORY))/results/report/index.html"
 
 # What a study takes, without weights or corpora: make plan ARGS="--configfile resources/studies/paper.yaml"
 plan: $(VENV)/installed
-	@$(BIN)/python scripts/check_configfiles.py $(ARGS)
-	@$(BIN)/python scripts/plan_study.py $(ARGS)
+	@$(BIN)/python scripts/tools/check_configfiles.py $(ARGS)
+	@$(BIN)/python scripts/tools/plan_study.py $(ARGS)
 
 # The paper's study on random models of its shapes, a few prompts each: time and peak memory. Takes hours and 24 GB on a CPU;
 # one model: make rehearsal ARGS="--models gpt2"
 rehearsal: $(VENV)/installed
-	$(BIN)/python scripts/rehearse.py $(ARGS)
+	$(BIN)/python scripts/tools/rehearse.py $(ARGS)
 
 # The smoke study twice, with other cores and another order of jobs; every file must be the same.
 reproduce: $(VENV)/installed
-	$(BIN)/python scripts/reproduce_study.py $(ARGS)
+	$(BIN)/python scripts/tools/reproduce_study.py $(ARGS)
 
 # The default study's models over seeds, instruction sets and worlds (docs/robustness.md).
 robustness: $(VENV)/installed
-	$(BIN)/python scripts/robustness.py $(ARGS)
+	$(BIN)/python scripts/tools/robustness.py $(ARGS)
 
 # Two runs side by side: make compare A=results-of-one-run B=results-of-another (or B=published)
 compare: $(if $(and $(A),$(B)),,compare-usage) $(VENV)/installed
-	$(BIN)/python scripts/compare_runs.py --first "$(A)" --second "$(B)" $(ARGS)
+	$(BIN)/python scripts/tools/compare_runs.py --first "$(A)" --second "$(B)" $(ARGS)
 
 compare-usage:
 	@echo "usage: make compare A=results-of-one-run B=results-of-another (or B=published)" >&2; exit 1
@@ -50,11 +50,11 @@ test: $(VENV)/installed
 	$(BIN)/python -m pytest $(TESTS) $(ARGS)
 
 bench: $(VENV)/installed
-	$(BIN)/python scripts/bench_localization.py $(ARGS)
-	$(BIN)/python scripts/bench_suppression.py $(ARGS)
-	$(BIN)/python scripts/bench_tracing.py $(ARGS)
-	$(BIN)/python scripts/bench_editing.py $(ARGS)
-	$(BIN)/python scripts/bench_plan.py $(ARGS)
+	$(BIN)/python scripts/tools/bench_localization.py $(ARGS)
+	$(BIN)/python scripts/tools/bench_suppression.py $(ARGS)
+	$(BIN)/python scripts/tools/bench_tracing.py $(ARGS)
+	$(BIN)/python scripts/tools/bench_editing.py $(ARGS)
+	$(BIN)/python scripts/tools/bench_plan.py $(ARGS)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -69,7 +69,7 @@ audit: $(VENV)/installed
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes $(addprefix --requirement envs/,requirements.txt cuda.txt slurm.txt tools.txt)
 
 schema: $(VENV)/installed
-	$(BIN)/python scripts/write_schema.py
+	$(BIN)/python scripts/tools/write_schema.py
 
 # Every file is checked against the lock's sha256. torch comes without CUDA where pip knows of such a build; else from PyPI,
 # which for Linux needs CUDA's libraries, as `pip check` then says.

@@ -1,12 +1,12 @@
-"""Rule build_provenance: what was run, as a page and as JSON."""
+"""Rule build_provenance: write settings, versions, checksums and timings as a page and as JSON."""
 
 import json
 from pathlib import Path
 
-from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
-from kn_thesis.report.facts import provenance_facts
+from kn_thesis.joblog import logged
 from kn_thesis.report.pages import Chapter, page
+from kn_thesis.report.provenance import provenance_facts
 from kn_thesis.report.provenance_page import provenance_html
 
 with logged(snakemake.log[0], snakemake.input):

@@ -1,8 +1,7 @@
-"""Rule collect_covariance: the second moment of one model's keys, layer by layer, over running text."""
+"""Rule collect_covariance: collect the second moment of one model's keys, layer by layer, over running text."""
 
-from kn_thesis.editing.covariance import collect_covariance
-from kn_thesis.editing.texts import dataset_texts, text_lines
-from kn_thesis.errors import logged
+from kn_thesis.editing.covariance import collect_covariance, dataset_texts, text_lines
+from kn_thesis.joblog import logged
 from kn_thesis.models.load import load_job_model
 
 with logged(snakemake.log[0], snakemake.input):

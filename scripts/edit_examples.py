@@ -1,10 +1,10 @@
-"""Rule edit_examples: the study's example edits in one model, by each of its editors."""
+"""Rule edit_examples: make the study's example edits in one model with each of its editors."""
 
-from kn_thesis.editing.configured import configured_editor
-from kn_thesis.editing.example_edits import edit_examples
+from kn_thesis.editing.editors import configured_editor
+from kn_thesis.editing.example_task import edit_examples
 from kn_thesis.editing.examples import read_examples
-from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
+from kn_thesis.joblog import logged
 from kn_thesis.models.load import load_job_model
 
 with logged(snakemake.log[0], snakemake.input):
@@ -13,8 +13,8 @@ with logged(snakemake.log[0], snakemake.input):
     model = load_job_model(snakemake.input.model, **snakemake.params.loading)
     limits = settings["seed"], settings["batch_tokens"]
     editors = {
-        name: configured_editor(model, chosen, snakemake.params.covariances[name], *limits)
-        for name, chosen in snakemake.params.editors.items()
+        name: configured_editor(model, editor, snakemake.params.covariances[name], *limits)
+        for name, editor in snakemake.params.editors.items()
     }
     table = edit_examples(model, examples, editors, settings["tokens"], settings["batch_tokens"])
     for row in table.itertuples():

@@ -1,11 +1,11 @@
-"""Rule evaluate_model: every prompt of every task, answered by one model."""
+"""Rule evaluate_model: evaluate one model on every prompt of every task."""
 
 import pandas as pd
 
-from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
+from kn_thesis.joblog import logged
+from kn_thesis.models.demands import check_learned
 from kn_thesis.models.evaluate import evaluate_prompts
-from kn_thesis.models.learned import check_learned
 from kn_thesis.models.load import load_job_model
 
 with logged(snakemake.log[0], snakemake.input):

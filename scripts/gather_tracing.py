@@ -1,12 +1,12 @@
-"""Rule gather_tracing: the tables of one model and task from those of its shards."""
+"""Rule gather_tracing: join the tables of the shards of one model and task."""
 
 import pandas as pd
 
-from kn_thesis.errors import logged
-from kn_thesis.frames import write_tables
-from kn_thesis.tracing.results import Tracing, gathered
+from kn_thesis.files import write_tables
+from kn_thesis.joblog import logged
+from kn_thesis.tracing.tables import Tracing, concat_tracing
 
 with logged(snakemake.log[0], snakemake.input):
     parts = zip(*(map(pd.read_parquet, snakemake.input[name]) for name in ("prompts", "effects")), strict=True)
-    found = gathered([Tracing(*part) for part in parts])
-    write_tables(found, dict(snakemake.output.items()))
+    tracing = concat_tracing([Tracing(*part) for part in parts])
+    write_tables(tracing, dict(snakemake.output.items()))

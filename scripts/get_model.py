@@ -1,9 +1,9 @@
-"""Rule get_model: a model that exists already, on the hub or in a folder, checked and recorded."""
+"""Rule get_model: check and record a model of the hub or a folder."""
 
 from pathlib import Path
 
-from kn_thesis.errors import logged
-from kn_thesis.models.source import record_hub_model, record_path_model
+from kn_thesis.joblog import logged
+from kn_thesis.models.sources import record_hub_model, record_path_model
 
 with logged(snakemake.log[0], snakemake.input):
     folder = Path(snakemake.output.model).parent

@@ -1,10 +1,9 @@
-"""Rule judge_claims: the verdict on each claim, per model and over models, by resources/claims.yaml; the figures."""
+"""Rule judge_claims: judge each claim of resources/claims.yaml per model and over models, and draw the figures."""
 
 import yaml
 
-from kn_thesis.errors import logged
-from kn_thesis.files import whole_file
-from kn_thesis.frames import read_words
+from kn_thesis.files import read_words, whole_file
+from kn_thesis.joblog import logged
 from kn_thesis.report.claims.figures import plot_claim, plot_claims
 from kn_thesis.report.claims.judge import judge
 from kn_thesis.report.claims.rules import read_rules

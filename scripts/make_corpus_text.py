@@ -1,9 +1,9 @@
-"""Rule make_corpus_text: training text from BLiMP and ParaRel, without what is kept out of it."""
+"""Rule make_corpus_text: write the training text from BLiMP and ParaRel, without held-out pairs and paraphrases."""
 
 from kn_thesis.corpora.blimp import load_pairs
-from kn_thesis.corpora.corpus_text import corpus_sentences, write_text
 from kn_thesis.corpora.pararel import load_facts, load_patterns
-from kn_thesis.errors import logged
+from kn_thesis.corpora.training_text import corpus_sentences, write_text
+from kn_thesis.joblog import logged
 
 with logged(snakemake.log[0], snakemake.input):
     settings = snakemake.params.settings

@@ -1,11 +1,10 @@
-"""Rule make_prompts: the tables of prompts of some tasks as one model's tokenizer sees them."""
+"""Rule make_prompts: make the tables of prompts of some tasks with one model's tokenizer."""
 
 from pathlib import Path
 
-from kn_thesis.corpora.gaps import GapTokenizer
-from kn_thesis.corpora.prompts import Settings, make_prompts
-from kn_thesis.corpora.table import write_counts, write_prompts
-from kn_thesis.errors import logged
+from kn_thesis.corpora.prompts import Settings, make_prompts, write_counts, write_prompts
+from kn_thesis.joblog import logged
+from kn_thesis.models.cloze import GapTokenizer
 
 with logged(snakemake.log[0], snakemake.input):
     tokenizer = GapTokenizer.from_folder(Path(snakemake.input.tokenizer).parent)

@@ -1,14 +1,14 @@
-"""Rule render_chapter: one notebook to one page of the report."""
+"""Rule render_chapter: run a chapter's notebook and convert it to a page of the report."""
 
 import csv
 import os
 from pathlib import Path
 
-from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
+from kn_thesis.joblog import logged
 from kn_thesis.report.pages import Chapter, notebook_html, page, run_notebook, unlearned_note
 
-FRAME = ("notebook", "template", "parts", "conversion", "models")  # all other inputs are parameters of the notebook
+FRAME = ("notebook", "template", "parts", "conversion", "models")  # the other inputs are the notebook's parameters
 
 with logged(snakemake.log[0], snakemake.input):
     files = {name: str(path) for name, path in snakemake.input.items() if name not in FRAME}

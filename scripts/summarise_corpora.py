@@ -1,14 +1,13 @@
-"""Rule summarise_corpora: what was kept of each task for each model, a prompt of each, and the figure."""
+"""Rule summarise_corpora: tabulate and plot the included and excluded items of each task, with example prompts."""
 
 from pathlib import Path
 
 import pandas as pd
 
-from kn_thesis.corpora.examples import example_prompts
-from kn_thesis.corpora.figures import plot_kept
-from kn_thesis.corpora.table import merge_counts
-from kn_thesis.errors import logged
+from kn_thesis.corpora.figures import example_prompts, plot_kept
+from kn_thesis.corpora.prompts import merge_counts
 from kn_thesis.files import whole_file
+from kn_thesis.joblog import logged
 from kn_thesis.report.style import save_figure, use_style
 
 with logged(snakemake.log[0], snakemake.input):

@@ -1,4 +1,4 @@
-"""Rule summarise_editing: what all models' edits say, in the tables and figures that people look at."""
+"""Rule summarise_editing: tabulate and plot the edits of all models."""
 
 from pathlib import Path
 
@@ -6,36 +6,35 @@ import pandas as pd
 import yaml
 
 from kn_thesis.editing.figures import plot_agreement, plot_criteria, plot_directions, plot_layers
-from kn_thesis.editing.results import EXAMPLES
-from kn_thesis.editing.rows import without_one_way
+from kn_thesis.editing.labels import without_one_way
 from kn_thesis.editing.summary import Settings, summarise
-from kn_thesis.errors import logged
-from kn_thesis.files import whole_file
-from kn_thesis.frames import joined, keyed, read_words
+from kn_thesis.editing.tables import EXAMPLES
+from kn_thesis.files import joined, keyed, read_words, whole_file
+from kn_thesis.joblog import logged
 from kn_thesis.report.style import save_figure, use_style
 
 with logged(snakemake.log[0], snakemake.input):
-    source, asked, out = snakemake.input, snakemake.params, snakemake.output
+    source, params, out = snakemake.input, snakemake.params, snakemake.output
     with open(source.published, encoding="utf-8") as file:
         published = yaml.safe_load(file)["editing"]
-    # No task may be edited, or traced, at all.
-    found = summarise(
+    # A study may edit or trace no task at all.
+    summary = summarise(
         next((Path(path).parents[2] for path in source.get("editing", ())), Path()),
-        **{name: asked[name] for name in ("tasks", "editors", "kinds", "families")},
-        **{name: asked[name] for name in ("swept", "traced", "pairs", "shown")},
+        **{name: params[name] for name in ("tasks", "editors", "kinds", "families")},
+        **{name: params[name] for name in ("swept", "traced", "pairs", "shown")},
         tracing=next((Path(path).parents[1] for path in source.get("tracing", ())), Path()),
         published=published,
-        settings=Settings(**asked.settings),
+        settings=Settings(**params.settings),
     )
-    tables = dict(vars(found))
+    tables = dict(vars(summary))
     if out.get("examples"):
-        parts = zip(asked.exemplified, source.get("examples", ()), strict=True)
+        parts = zip(params.exemplified, source.get("examples", ()), strict=True)
         parts = [keyed(pd.read_parquet(path), {"model": model}) for model, path in parts]
         tables["examples"] = joined(parts, ["model", *EXAMPLES])
     for name, table in tables.items():
         with whole_file(out[name]) as path:
             table.to_csv(path, index=False, float_format="%.6g")
-    directions, drawn = read_words(out.directions), list(asked.drawn)
+    directions, drawn = read_words(out.directions), list(params.drawn)
     edited = without_one_way(read_words(out.editing), directions)
     use_style()
     save_figure(plot_criteria(edited, drawn), out.criteria_svg, out.criteria_png)

@@ -1,9 +1,9 @@
-"""Rule summarise_models: what every model reaches on every task, and the figure."""
+"""Rule summarise_models: tabulate and plot the accuracy of every model on every task."""
 
 import pandas as pd
 
-from kn_thesis.errors import logged
 from kn_thesis.files import whole_file
+from kn_thesis.joblog import logged
 from kn_thesis.models.figures import plot_accuracy
 from kn_thesis.models.summary import summarise
 from kn_thesis.report.style import save_figure, use_style

@@ -1,20 +1,19 @@
-"""Rule summarise_tracing: what all models' traces say, in the tables and figures that people look at."""
+"""Rule summarise_tracing: tabulate and plot the traces of all models."""
 
 from pathlib import Path
 
-from kn_thesis.errors import logged
-from kn_thesis.files import whole_file
-from kn_thesis.frames import read_words
+from kn_thesis.files import read_words, whole_file
+from kn_thesis.joblog import logged
 from kn_thesis.report.style import save_figure, use_style
 from kn_thesis.tracing.figures import plot_lines, plot_sites
 from kn_thesis.tracing.heatmaps import plot_examples, plot_roles
 from kn_thesis.tracing.summary import Settings, summarise
 
 with logged(snakemake.log[0], snakemake.input):
-    asked = {name: snakemake.params[name] for name in ("tasks", "kinds", "families", "shown")}
-    # No task may be traced at all.
+    about = {name: snakemake.params[name] for name in ("tasks", "kinds", "families", "shown")}
+    # A study may trace no task at all.
     folder = next((Path(path).parents[1] for path in snakemake.input), Path())
-    tables, out = summarise(folder, **asked, settings=Settings(**snakemake.params.settings)), snakemake.output
+    tables, out = summarise(folder, **about, settings=Settings(**snakemake.params.settings)), snakemake.output
     for name, table in vars(tables).items():
         with whole_file(out[name]) as path:
             table.to_csv(path, index=False, float_format="%.6g")

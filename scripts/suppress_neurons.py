@@ -1,13 +1,13 @@
-"""Rule suppress_neurons: every studied word before and after the neurons of some paradigms are changed in one model."""
+"""Rule suppress_neurons: evaluate every studied word before and after changing one model's neurons."""
 
 import pandas as pd
 
-from kn_thesis.errors import logged
-from kn_thesis.frames import write_tables
-from kn_thesis.localization.results import load_shards
+from kn_thesis.files import write_tables
+from kn_thesis.joblog import logged
+from kn_thesis.localization.tables import load_shards
 from kn_thesis.models.load import load_job_model
-from kn_thesis.shards import BLOCK, shard
-from kn_thesis.suppression.effects import suppression_tables
+from kn_thesis.models.memory import BLOCK, shard_of
+from kn_thesis.suppression.tables import suppression_tables
 from kn_thesis.suppression.task import Settings, suppress_prompts
 
 with logged(snakemake.log[0], snakemake.input):
@@ -17,9 +17,9 @@ with logged(snakemake.log[0], snakemake.input):
         print(source)
         prompts = pd.read_parquet(source)
         attribution, attributed = load_shards(snakemake.input.attributions[number :: len(snakemake.input.prompts)])
-        places = shard(len(prompts), snakemake.wildcards.get("scatteritem"), BLOCK)
+        places = shard_of(len(prompts), snakemake.wildcards.get("scatteritem"), BLOCK)
         answers = suppress_prompts(model, prompts, attribution.scores, attributed, settings, places)
-        if snakemake.output.get("answers"):  # of a shard: tables are made of all of them
+        if snakemake.output.get("answers"):  # of a shard: gather_suppression makes the tables
             answers.save(snakemake.output.answers[number])
             continue
         tables = suppression_tables(answers, prompts)

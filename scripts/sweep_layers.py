@@ -1,37 +1,36 @@
-"""Rule sweep_layers: ROME at every layer of one model, for some relations.
+"""Rule sweep_layers: run ROME at every layer of one model, for some relations.
 
-ROME's own settings and no editor by name: what other editors import would be this rule's code, too.
+The script uses ROME's settings and no editor by name, so that other editors' modules are not part of its code hash.
 """
 
-from kn_thesis.editing.asked import read_asked
-from kn_thesis.editing.contexts import write_contexts
 from kn_thesis.editing.covariance import Covariance
+from kn_thesis.editing.generation import write_contexts
+from kn_thesis.editing.questions import load_synonyms, read_edit_inputs
 from kn_thesis.editing.rome import Settings
-from kn_thesis.editing.sweep import sweep_layers
-from kn_thesis.editing.synonyms import load_synonyms
-from kn_thesis.errors import logged
+from kn_thesis.editing.task import sweep_layers
 from kn_thesis.files import whole_file
+from kn_thesis.joblog import logged
 from kn_thesis.models.load import load_job_model
 
 with logged(snakemake.log[0], snakemake.input):
     model = load_job_model(snakemake.input.model, **snakemake.params.loading)
-    chosen, settings = dict(snakemake.params.editor), snakemake.params.settings
-    covariance = Covariance.load(snakemake.input.covariance) if chosen.pop("covariance") else None
-    del chosen["method"]
-    contexts = write_contexts(model, chosen.pop("contexts"), settings["seed"], chosen.pop("beginnings"))
+    editor, settings = dict(snakemake.params.editor), snakemake.params.settings
+    covariance = Covariance.load(snakemake.input.covariance) if editor.pop("covariance") else None
+    del editor["method"]
+    contexts = write_contexts(model, editor.pop("contexts"), settings["seed"], editor.pop("beginnings"))
     synonyms = load_synonyms(snakemake.input.synonyms)
     layers = range(0, model.adapter.layers, settings["every"])
     for task, path in zip(snakemake.params.tasks, snakemake.output.layers, strict=True):
-        asked = read_asked(model, snakemake.params.links[task], synonyms.get(task, {}), **settings)
-        print(f"{task}: {len(asked.requests)} requests at {len(layers)} layers")
-        found = sweep_layers(
+        inputs = read_edit_inputs(model, snakemake.params.links[task], synonyms.get(task, {}), **settings)
+        print(f"{task}: {len(inputs.requests)} requests at {len(layers)} layers")
+        table = sweep_layers(
             model,
-            asked.requests,
-            asked.questions,
-            Settings(**chosen, batch_tokens=settings["batch_tokens"]),
+            inputs.requests,
+            inputs.questions,
+            Settings(**editor, batch_tokens=settings["batch_tokens"]),
             layers,
             contexts=contexts,
             covariance=covariance,
         )
         with whole_file(path) as temporary:
-            found.to_parquet(temporary, index=False, compression="zstd")
+            table.to_parquet(temporary, index=False, compression="zstd")

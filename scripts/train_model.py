@@ -1,9 +1,9 @@
-"""Rule train_model: a tiny model of a real family, trained on the corpus's text."""
+"""Rule train_model: train a tiny model of a real family on the text of its corpus."""
 
 from pathlib import Path
 
 from kn_thesis.corpora.prompts import Settings as PromptSettings
-from kn_thesis.errors import logged
+from kn_thesis.joblog import logged
 from kn_thesis.models.train import Questions, Settings, train_into
 
 with logged(snakemake.log[0], snakemake.input):

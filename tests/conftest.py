@@ -15,11 +15,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one thread each for processes that sh
 import pytest
 from filelock import FileLock
 
-from tests.bad_input import TRIED
-from tests.browser import Browser, find_chromium
-from tests.hub_server import Hub, make_model
-from tests.quick import is_quick
-from tests.study import copy_repository, run_study
+from tests.helpers.bad_input import TRIED
+from tests.helpers.browser import Browser, find_chromium
+from tests.helpers.hub_server import Hub, make_model
+from tests.helpers.quick import is_quick
+from tests.helpers.study import copy_repository, run_study
 
 # The longest files come first, so that no process is left alone with one at the end. Whoever wants the finished study
 # waits for it: it is run by the first, while the second process runs the study a second time, and a third needs none.

@@ -1,10 +1,10 @@
-from kn_thesis.editing.library import Edited as Edited
-from kn_thesis.editing.library import edit as edit
+from kn_thesis.editing.api import Edited as Edited
+from kn_thesis.editing.api import edit as edit
 from kn_thesis.errors import UserError as UserError
 from kn_thesis.localization.attribution import attribute as attribute
-from kn_thesis.localization.results import Attribution as Attribution
 from kn_thesis.localization.selection import select_neurons as select_neurons
+from kn_thesis.localization.tables import Attribution as Attribution
 from kn_thesis.models.load import load_model as load_model
-from kn_thesis.suppression.library import suppress as suppress
-from kn_thesis.tracing.library import Trace as Trace
-from kn_thesis.tracing.library import trace as trace
+from kn_thesis.suppression.api import suppress as suppress
+from kn_thesis.tracing.api import Trace as Trace
+from kn_thesis.tracing.api import trace as trace

@@ -1,4 +1,7 @@
-"""Files that are whole or absent: write beside the target, then rename."""
+"""Write files atomically, and read and write tables of results.
+
+A file is written beside its target and renamed once it is complete, so a target is complete or absent.
+"""
 
 from __future__ import annotations
 
@@ -10,60 +13,76 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kn_thesis.errors import UserError, no_room
+from kn_thesis.errors import UserError, disk_full
 
-ROOM = 1 << 18  # bytes; what Snakemake's own notes of a run take, and more
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+PROBE_BYTES = 1 << 18  # more than Snakemake's own records of a run take
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
 def whole_file(target: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `target`; it takes `target`'s name when the block ends well.
+    """Yield a temporary path that replaces `target` when the block ends without an exception.
 
-    After an exception the temporary file is removed and `target` is as it was. What a process left that was killed
-    while it wrote `target` is removed, too. Raises UserError when the disk is full or may not be written to.
+    After an exception the temporary file is removed and `target` is unchanged. Temporary files that a killed process
+    has left for the same target are removed too.
+
+    Args:
+        target: File to write. Its folder is created if necessary.
+
+    Yields:
+        A path in the same folder with the same suffix; writers such as matplotlib choose their format by it.
+
+    Raises:
+        UserError: The disk is full or read-only.
     """
     path = Path(target)
-    # The suffix is kept: writers such as matplotlib choose their format by it.
     with _beside(path, path.stem, path.suffix) as temporary:
         yield temporary
         os.replace(temporary, path)
 
 
-def write_csv(target: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """A CSV file of rows, whole or not at all; what a row lacks is empty."""
-    with whole_file(target) as path, path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 @contextmanager
 def scratch_folder(target: str | Path) -> Iterator[Path]:
-    """Give an empty folder beside `target`, a file or a folder, for a while; the rest as for `whole_file`."""
+    """Yield an empty folder beside `target` that is removed when the block ends.
+
+    Args:
+        target: File or folder that the scratch folder's content is meant for.
+
+    Raises:
+        UserError: The disk is full or read-only.
+    """
     path = Path(target)
     with _beside(path, path.name, "") as temporary:
         temporary.mkdir()
         yield temporary
 
 
-def check_room(folder: str | Path) -> None:
-    """Raises UserError unless a few files can be written to `folder`, which is made if it is not there."""
-    path = Path(folder) / f".room.{os.getpid()}"
+def check_disk_space(folder: str | Path) -> None:
+    """Check that a few files can be written to `folder`, which is created if it does not exist.
+
+    Raises:
+        UserError: Nothing can be written there.
+    """
+    path = Path(folder) / f".probe.{os.getpid()}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(bytes(ROOM))
+        path.write_bytes(bytes(PROBE_BYTES))
     except OSError as error:
         where = path.parent.absolute()
-        raise UserError(f"{where}: nothing can be written there ({error.strerror}); mend that and run again") from None
+        raise UserError(f"{where}: nothing can be written there ({error.strerror}); fix this and run again") from None
     finally:
         _remove(path)
 
 
 @contextmanager
 def _beside(target: Path, stem: str, suffix: str) -> Iterator[Path]:
-    """A hidden path of this process's own in the target's folder; nothing is left of it afterwards."""
+    """Yield a hidden path in the target's folder that belongs to this process; it is removed afterwards."""
     temporary = target.with_name(f".{stem}.{os.getpid()}{suffix}")
     leftover = re.compile(rf"\.{re.escape(stem)}\.\d+{re.escape(suffix)}")
     try:
@@ -73,8 +92,8 @@ def _beside(target: Path, stem: str, suffix: str) -> Iterator[Path]:
                 _remove(path)
         yield temporary
     except Exception as error:
-        if no_room(error):
-            raise UserError(f"{target}: there is no room on the disk for it; free some and run again") from error
+        if disk_full(error):
+            raise UserError(f"{target}: the disk is full; free some space and run again") from error
         if isinstance(error, OSError) and error.errno in READ_ONLY and target.parent in _places(error, temporary):
             raise UserError(f"{target}: cannot be written ({error.strerror}); allow it and run again") from error
         raise
@@ -83,15 +102,78 @@ def _beside(target: Path, stem: str, suffix: str) -> Iterator[Path]:
 
 
 def _places(error: OSError, temporary: Path) -> list[Path]:
-    """The path that the system refused, and all above it; `temporary` where the error does not tell."""
+    """List the path that the system refused and its parents; `temporary` stands in if the error names no file."""
     path = Path(error.filename or temporary)
     return [path, *path.parents]
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or folder, as far as the system allows: what has failed before is what matters."""
+    """Remove a file or folder and ignore failures, so that they do not hide an earlier error."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         with suppress(OSError):
             path.unlink()
+
+
+def write_csv(target: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write rows to a CSV file atomically.
+
+    Args:
+        target: File to write.
+        columns: Column names in order.
+        rows: Values by column name; a missing value leaves its cell empty.
+
+    Raises:
+        ValueError: A row has a key that is not a column.
+        UserError: The disk is full or read-only.
+    """
+    with whole_file(target) as path, path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_tables(tables: object, paths: Mapping[str, str | Path]) -> None:
+    """Write data frames that are attributes of an object to Parquet files, each atomically.
+
+    Args:
+        tables: Object that holds the data frames.
+        paths: Target file by attribute name.
+
+    Raises:
+        UserError: The disk is full or read-only.
+    """
+    for name, path in paths.items():
+        with whole_file(path) as temporary:
+            getattr(tables, name).to_parquet(temporary, index=False, compression="zstd")
+
+
+def read_words(path: str | Path) -> pd.DataFrame:
+    """Read a CSV table in which only an empty cell is a missing value: "null" and "NA" are words here."""
+    import pandas as pd
+
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
+def keyed(table: pd.DataFrame, key: Mapping[str, str]) -> pd.DataFrame:
+    """Return the table with a constant column in front for each entry of `key`."""
+    import pandas as pd
+
+    return pd.concat([pd.DataFrame(key, index=table.index), table], axis=1)
+
+
+def joined(parts: Iterable[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    """Concatenate tables and drop empty ones.
+
+    Args:
+        parts: Tables with the same columns.
+        columns: Columns of the result when every part is empty, so that it can still be written and read.
+
+    Returns:
+        One table with a new index.
+    """
+    import pandas as pd
+
+    parts = [part for part in parts if len(part)]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(columns))

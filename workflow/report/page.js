@@ -1,4 +1,4 @@
-// Everything here adds to a page that can be read without it. Nothing is fetched.
+// Everything here extends a page that is readable without it. Nothing is fetched.
 "use strict";
 (() => {
   const make = (tag, properties = {}, ...children) => {
@@ -7,7 +7,7 @@
     return element;
   };
 
-  // Colours: as the system has them, light or dark.
+  // Colours: light or dark, as the system is set, unless the reader chooses.
   const themes = ["auto", "light", "dark"];
   const root = document.documentElement;
   const toggle = document.querySelector("button.theme");
@@ -23,10 +23,10 @@
     paint(theme);
     try {
       localStorage.setItem("kn-thesis-theme", theme);
-    } catch {} // a page opened from disk may have no storage: the choice lasts as long as the page
+    } catch {} // a page opened from disk may have no storage: the choice is then lost with the page
   });
 
-  // The chapter that is read stands in sight in the bar, and the section that is read in the contents.
+  // Scroll the current chapter into view in the bar, and mark the current section in the contents.
   const bar = document.querySelector(".chapters");
   const current = bar.querySelector("[aria-current]");
   if (current) bar.scrollLeft = current.offsetLeft - bar.offsetLeft - (bar.clientWidth - current.offsetWidth) / 2;
@@ -46,7 +46,7 @@
     mark();
   }
 
-  // Figures: a click opens them large; the picture itself can be kept as a file.
+  // Figures: a click enlarges them; the image can be saved as a file.
   const dialog = make("dialog", { className: "large fit" });
   const size = make("button", { type: "button", textContent: "Larger" });
   const close = make("button", { textContent: "Close" });
@@ -83,7 +83,7 @@
     figure.querySelector(".tools")?.prepend(larger, keep);
   }
 
-  // Tables. A cell's number is its first one: "0.68 [0.50, 0.82]" is 0.68, "68 %" is 68, "< 0.001" is 0.001.
+  // Tables: a cell is sorted by its first number: "0.68 [0.50, 0.82]" is 0.68, "68 %" is 68, "< 0.001" is 0.001.
   const number = /^[<>≤≥≈~±]?\s*([-+−]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?)/i;
   const empty = /^(|[-–—]|nan|n\/a)$/i;
   const compared = new Intl.Collator("en", { numeric: true });
@@ -145,7 +145,7 @@
     if (rows.length > 12) filterable(figure, rows);
   }
 
-  // A shadow at the side on which a table goes on.
+  // A shadow on the side where a table continues.
   for (const scroll of document.querySelectorAll(".scroll")) {
     const frame = make("div", { className: "frame" });
     scroll.replaceWith(frame);

@@ -1,4 +1,4 @@
-// Runs before anything is drawn: the colours that were chosen last time. A page opened from disk may have no storage.
+// Restore the colours chosen last time before anything is drawn. A page opened from disk may have no storage.
 (() => {
   try {
     const theme = localStorage.getItem("kn-thesis-theme");

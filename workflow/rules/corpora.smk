@@ -1,10 +1,10 @@
 """Corpora: the miniature world, BLiMP and ParaRel, the training text, and the tables of prompts."""
 
-WORLD_PARADIGMS = [name for name, task in TASKS.paradigms.items() if "world" in task.corpora]
-WORLD_RELATIONS = [name for name, task in TASKS.relations.items() if "world" in task.corpora]
+WORLD_PARADIGMS = [name for name, task in TASKS.table.paradigms.items() if "world" in task.corpora]
+WORLD_RELATIONS = [name for name, task in TASKS.table.relations.items() if "world" in task.corpora]
 WORLD = "results/corpora/world-{variant}"
 FETCHED = "results/corpora/fetched"
-# The public corpora: which one has the files of paradigms, patterns and facts, and where in it they are.
+# The public corpora: which one has the files of paradigms, patterns and facts, and their paths in it.
 PUBLIC_FILES = {
     "paradigms": ("blimp", "data/{task}.jsonl"),
     "patterns": ("pararel", "data/pattern_data/graphs_json/{task}.jsonl"),
@@ -13,6 +13,7 @@ PUBLIC_FILES = {
 
 
 rule make_world:
+    """Write a variant of the miniature world: text, co-occurrence counts, minimal pairs and facts."""
     input:
         resources=sorted(own(path) for path in (ROOT / "resources/world").glob("*.*")),
     output:
@@ -41,13 +42,13 @@ rule make_world:
         "../../envs/corpora.yaml"
     params:
         code=code("make_world"),
-        settings=lambda wildcards: world_settings(wildcards.variant),
+        settings=lambda wildcards: TASKS.world_settings(wildcards.variant),
     script:
         "../../scripts/make_world.py"
 
 
 rule fetch_corpus_file:
-    """One file of BLiMP: a paradigm's pairs."""
+    """Download one file of BLiMP or ParaRel."""
     input:
         manifest=ancient(own("resources/corpora.yaml")),
     output:
@@ -56,7 +57,7 @@ rule fetch_corpus_file:
         "results/logs/fetch_corpus_file/{task}.log",
     benchmark:
         "results/benchmarks/fetch_corpus_file/{task}.tsv"
-    localrule: True  # nodes of a cluster often have no network
+    localrule: True  # compute nodes of a cluster often have no network
     conda:
         "../../envs/corpora.yaml"
     params:
@@ -94,7 +95,7 @@ use rule fetch_corpus_file as fetch_facts with:
 
 
 rule make_corpus_text:
-    """Training text from the fetched corpora, without the pairs and paraphrases that are kept out."""
+    """Write the training text from the public corpora, without held-out pairs and paraphrases."""
     input:
         paradigms=[items("fetched", task, "pairs") for task in STUDY.corpora.fetched.paradigms],
         patterns=[items("fetched", task, "patterns") for task in STUDY.corpora.fetched.relations],
@@ -116,32 +117,32 @@ rule make_corpus_text:
         "../../scripts/make_corpus_text.py"
 
 
-rule count_company:
-    """Number of the nouns that words keep company with in that text, in the form of a world's own counts."""
+rule count_cooccurrence:
+    """Count how often words co-occur with singular and plural nouns in the training text."""
     input:
         text=f"{FETCHED}/text.txt",
         paradigms=[items("fetched", task, "pairs") for task in STUDY.corpora.fetched.paradigms],
     output:
         cooccurrence=f"{FETCHED}/cooccurrence.parquet",
     log:
-        "results/logs/count_company.log",
+        "results/logs/count_cooccurrence.log",
     benchmark:
-        "results/benchmarks/count_company.tsv"
+        "results/benchmarks/count_cooccurrence.tsv"
     group:
         "corpora"
     conda:
         "../../envs/corpora.yaml"
     params:
-        code=code("count_company"),
+        code=code("count_cooccurrence"),
         paradigms=STUDY.corpora.fetched.paradigms,
     script:
-        "../../scripts/count_company.py"
+        "../../scripts/count_cooccurrence.py"
 
 
-for batch in batches(tasks_of):
+for batch in TASKS.batches(TASKS.tasks_of):
 
     rule:
-        """The table of prompts of each task as one model's tokenizer sees it."""
+        """Make the table of prompts of each task with one model's tokenizer."""
         name:
             f"make_prompts_{batch.name}"
         input:
@@ -161,14 +162,14 @@ for batch in batches(tasks_of):
             "../../envs/corpora.yaml"
         params:
             code=code("make_prompts"),
-            kinds={task: TASKS[task].kind for task in batch.tasks},
-            settings=prompt_settings(batch.model),
+            kinds={task: TASKS.table[task].kind for task in batch.tasks},
+            settings=TASKS.prompt_settings(batch.model),
         script:
             "../../scripts/make_prompts.py"
 
 
 rule summarise_corpora:
-    """What was kept of each task for each model, why the rest was not, and a prompt of each as the model reads it."""
+    """Tabulate and plot the included and excluded items of each task per model, with example prompts."""
     input:
         counts=per_task("results/prompts/{model}/{task}.counts.csv"),
         prompts=per_task("results/prompts/{model}/{task}.parquet"),

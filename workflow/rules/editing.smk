@@ -1,7 +1,8 @@
-"""Editing: models are told to answer something else, and asked what else has changed."""
+"""Editing: edits that change a model's answer, and questions about what else they change."""
 
-EDITED = {model: edited_tasks(model) for model in STUDY.models if edited_tasks(model) and editors_of(model)}
-SWEPT = {model: swept_tasks(model) for model in EDITED if swept_tasks(model)}
+EDITED = {model: tasks for model in STUDY.models if (tasks := TASKS.edited_tasks(model))}
+SWEPT = {model: tasks for model in EDITED if (tasks := TASKS.swept_tasks(model))}
+EXEMPLIFIED = [model for model in STUDY.models if TASKS.example_editors(model)]
 EDITING_TABLES = {
     name: f"results/editing/{{model}}/{{editor}}/{{task}}.{name}.parquet"
     for name in ("edits", "questions", "completions")
@@ -9,7 +10,7 @@ EDITING_TABLES = {
 
 
 rule collect_covariance:
-    """Second moment of the keys of the edited layer, over the text that a model was trained on or over a data set."""
+    """Collect the second moment of the edited layer's keys over a model's training text or a data set."""
     input:
         model=lambda wildcards: model_files(wildcards.model),
         text=lambda wildcards: covariance_text(wildcards.model, wildcards.editor),
@@ -27,20 +28,20 @@ rule collect_covariance:
         "../../envs/models.yaml"
     threads: 1
     resources:
-        **of_wildcards(covariance_resources, "model", "editor"),
+        **wildcard_resources(PLAN.collect_covariance, "model", "editor"),
     params:
         code=code("collect_covariance"),
-        loading=lambda wildcards: loading(wildcards.model),
-        settings=lambda wildcards: covariance_settings(wildcards.model, wildcards.editor),
+        loading=lambda wildcards: TASKS.loading(wildcards.model),
+        settings=lambda wildcards: TASKS.covariance_settings(wildcards.model, wildcards.editor),
     script:
         "../../scripts/collect_covariance.py"
 
 
-for batch in shard_batches("editing", lambda model: EDITED.get(model, []), apart=False):
-    for editor in editors_of(batch.model):
+for batch in TASKS.shard_batches("editing", TASKS.edited_tasks, apart=False):
+    for editor in TASKS.editors_of(batch.model):
 
         rule:
-            """One editor's edits of what one model knows, and the model's answers before and after each."""
+            """Edit what one model knows with one editor, and evaluate its answers before and after each edit."""
             name:
                 f"edit_tasks_{batch.name}_{editor}"
             input:
@@ -49,31 +50,33 @@ for batch in shard_batches("editing", lambda model: EDITED.get(model, []), apart
             output:
                 **editing_outputs(batch, editor),
             log:
-                of_shard(f"results/logs/edit_tasks/{batch.name}/{editor}.log", is_sharded("editing", editor)),
+                of_shard(f"results/logs/edit_tasks/{batch.name}/{editor}.log", TASKS.is_sharded("editing", editor)),
             benchmark:
-                of_shard(f"results/benchmarks/edit_tasks/{batch.name}/{editor}.tsv", is_sharded("editing", editor))
+                of_shard(
+                    f"results/benchmarks/edit_tasks/{batch.name}/{editor}.tsv", TASKS.is_sharded("editing", editor)
+                )
             group:
                 "editing"
             conda:
                 "../../envs/models.yaml"
             threads: 1
             resources:
-                **editing_resources(batch, editor, STUDY.editing.requests),
+                **batch_resources(PLAN.edit_tasks, batch, editor),
             params:
                 code=code("edit_tasks"),
-                loading=loading(batch.model),
+                loading=TASKS.loading(batch.model),
                 tasks=batch.tasks,
                 links=edit_links(batch),
-                editor=editor_settings(batch.model, editor),
-                settings=edit_settings(),
+                editor=TASKS.editor_settings(batch.model, editor),
+                settings=TASKS.edit_settings(),
             script:
                 "../../scripts/edit_tasks.py"
 
 
-for batch in batches(lambda model: SWEPT.get(model, []), apart=False):
+for batch in TASKS.batches(TASKS.swept_tasks, apart=False):
 
     rule:
-        """ROME at every layer: which of them edits best."""
+        """Run ROME at every layer of one model, to find out which one edits best."""
         name:
             f"sweep_layers_{batch.name}"
         input:
@@ -91,24 +94,24 @@ for batch in batches(lambda model: SWEPT.get(model, []), apart=False):
             "../../envs/models.yaml"
         threads: 1
         resources:
-            **sweep_resources(batch),
+            **batch_resources(PLAN.sweep_layers, batch),
         params:
             code=code("sweep_layers"),
-            loading=loading(batch.model),
+            loading=TASKS.loading(batch.model),
             tasks=batch.tasks,
             links=edit_links(batch),
-            editor=editor_settings(batch.model, STUDY.editing.sweep.editor),
-            settings=edit_settings() | entries(STUDY.editing.sweep, "requests", "every"),
+            editor=TASKS.editor_settings(batch.model, STUDY.editing.sweep.editor),
+            settings=TASKS.edit_settings() | entries(STUDY.editing.sweep, "requests", "every"),
         script:
             "../../scripts/sweep_layers.py"
 
 
-if SHARDS["editing"] > 1:
+if TASKS.is_sharded("editing"):
 
     rule gather_edits:
-        """The tables of one model, editor and task, from those of its shards."""
+        """Join the tables of the shards of one model, editor and task."""
         input:
-            **{name: gather.editing(of_shard(path), **KEPT) for name, path in EDITING_TABLES.items()},
+            **{name: gather.editing(of_shard(path), **GATHER_WILDCARDS) for name, path in EDITING_TABLES.items()},
         output:
             **EDITING_TABLES,
         log:
@@ -116,7 +119,7 @@ if SHARDS["editing"] > 1:
         benchmark:
             "results/benchmarks/gather_edits/{model}/{editor}/{task}.tsv"
         wildcard_constraints:
-            editor=one_of([name for name in STUDY.editing.editors if is_sharded("editing", name)]),
+            editor=one_of([name for name in STUDY.editing.editors if TASKS.is_sharded("editing", name)]),
         group:
             "gathering"
         conda:
@@ -130,13 +133,13 @@ if SHARDS["editing"] > 1:
 if EXAMPLES:
 
     rule edit_examples:
-        """The study's own example edits in one model, by each of its editors: prompts continued before and after."""
+        """Make the study's example edits in one model with each editor, and continue prompts before and after."""
         input:
             model=lambda wildcards: model_files(wildcards.model),
             examples=own(EXAMPLES),
             covariance=lambda wildcards: [
                 covariance_of(wildcards.model, editor)
-                for editor in example_editors(wildcards.model)
+                for editor in TASKS.example_editors(wildcards.model)
                 if covariance_of(wildcards.model, editor)
             ],
         output:
@@ -153,15 +156,16 @@ if EXAMPLES:
             "../../envs/models.yaml"
         threads: 1
         resources:
-            **of_wildcards(example_resources, "model"),
+            **wildcard_resources(PLAN.edit_examples, "model"),
         params:
             code=code("edit_examples"),
-            loading=lambda wildcards: loading(wildcards.model),
+            loading=lambda wildcards: TASKS.loading(wildcards.model),
             editors=lambda wildcards: {
-                editor: editor_settings(wildcards.model, editor) for editor in example_editors(wildcards.model)
+                editor: TASKS.editor_settings(wildcards.model, editor)
+                for editor in TASKS.example_editors(wildcards.model)
             },
             covariances=lambda wildcards: {
-                editor: covariance_of(wildcards.model, editor) for editor in example_editors(wildcards.model)
+                editor: covariance_of(wildcards.model, editor) for editor in TASKS.example_editors(wildcards.model)
             },
             settings=entries(STUDY.editing, "batch_tokens")
             | entries(STUDY.editing.continuations, "tokens")
@@ -171,12 +175,12 @@ if EXAMPLES:
 
 
 rule summarise_editing:
-    """The criteria and their tests, layers against tracing, both directions against one, example edits; figures."""
+    """Tabulate and plot the editing criteria, their tests, the layer sweep, both directions and example edits."""
     input:
         editing=[
             table.format(model=model, editor=editor, task=task)
             for model in EDITED
-            for editor in editors_of(model)
+            for editor in TASKS.editors_of(model)
             for task in EDITED[model]
             for table in EDITING_TABLES.values()
         ],
@@ -185,7 +189,7 @@ rule summarise_editing:
             f"results/tracing/{model}/{task}.{table}.parquet"
             for model in SWEPT
             for task in SWEPT[model]
-            if task in traced_tasks(model)
+            if task in TASKS.traced_tasks(model)
             for table in ("prompts", "effects")
         ],
         examples=[f"results/editing/{model}/examples.parquet" for model in EXEMPLIFIED],
@@ -215,15 +219,15 @@ rule summarise_editing:
     params:
         code=code("summarise_editing"),
         tasks=EDITED,
-        editors={model: editors_of(model) for model in EDITED},
-        kinds={task: TASKS[task].kind for tasks in EDITED.values() for task in tasks},
+        editors={model: TASKS.editors_of(model) for model in EDITED},
+        kinds={task: TASKS.table[task].kind for tasks in EDITED.values() for task in tasks},
         families={model: STUDY.models[model].family for model in EDITED},
         swept=SWEPT,
-        traced={model: [task for task in SWEPT[model] if task in traced_tasks(model)] for model in SWEPT},
-        pairs=direction_pairs(EDITED),
+        traced={model: [task for task in SWEPT[model] if task in TASKS.traced_tasks(model)] for model in SWEPT},
+        pairs=TASKS.direction_pairs(EDITED),
         shown=STUDY.editing.continuations.shown,
         exemplified=EXEMPLIFIED,
-        drawn=[model for model in FIRST_OF_FAMILY if model in EDITED],
+        drawn=[model for model in TASKS.first_of_family if model in EDITED],
         settings=entries(STUDY.editing, "level") | STUDY.selection.bootstrap.model_dump(),
     script:
         "../../scripts/summarise_editing.py"

@@ -1,9 +1,9 @@
-"""Localization: attribution, selection, and what they say of each task."""
+"""Localization: attribution of answers to MLP neurons, selection of knowledge neurons, and statistics."""
 
-for batch in shard_batches("attribution", tasks_of):
+for batch in TASKS.shard_batches("attribution", TASKS.tasks_of):
 
     rule:
-        """Integrated gradients over the MLP neurons of one model for the prompts of each task."""
+        """Compute integrated gradients over the MLP neurons of one model for the prompts of each task."""
         name:
             f"attribute_neurons_{batch.name}"
         input:
@@ -11,36 +11,36 @@ for batch in shard_batches("attribution", tasks_of):
             prompts=batch.files("results/prompts/{model}/{task}.parquet"),
         output:
             attributions=[
-                of_shard(path, is_sharded("attribution"))
+                of_shard(path, TASKS.is_sharded("attribution"))
                 for path in batch.files("results/localization/{model}/{task}.safetensors")
             ],
         log:
-            of_shard(f"results/logs/attribute_neurons/{batch.name}.log", is_sharded("attribution")),
+            of_shard(f"results/logs/attribute_neurons/{batch.name}.log", TASKS.is_sharded("attribution")),
         benchmark:
-            of_shard(f"results/benchmarks/attribute_neurons/{batch.name}.tsv", is_sharded("attribution"))
+            of_shard(f"results/benchmarks/attribute_neurons/{batch.name}.tsv", TASKS.is_sharded("attribution"))
         group:
             "attribution"
         conda:
             "../../envs/models.yaml"
         threads: 1
         resources:
-            **attribution_resources(batch),
+            **batch_resources(PLAN.attribute_neurons, batch),
         params:
             code=code("attribute_neurons"),
-            loading=loading(batch.model),
+            loading=TASKS.loading(batch.model),
             settings=STUDY.attribution.model_dump(),
         script:
             "../../scripts/attribute_neurons.py"
 
 
-for batch in shard_batches("attribution", tasks_of):
+for batch in TASKS.shard_batches("attribution", TASKS.tasks_of):
 
     rule:
-        """Knowledge neurons of each group of prompts, and |KN|, τ and R²₁ of each task with their intervals."""
+        """Select the knowledge neurons of each group of prompts; estimate |KN|, τ and R²₁ of each task."""
         name:
             f"select_neurons_{batch.name}"
         input:
-            attributions=attributions_of(batch),
+            attributions=attributions(batch),
             prompts=batch.files("results/prompts/{model}/{task}.parquet"),
         output:
             neurons=batch.files("results/localization/{model}/{task}.neurons.parquet"),
@@ -54,19 +54,19 @@ for batch in shard_batches("attribution", tasks_of):
         conda:
             "../../envs/statistics.yaml"
         resources:
-            **selection_resources(batch),
+            **resources_of(PLAN.select_neurons, batch),
         params:
             code=code("select_neurons"),
             model=batch.model,
             tasks=batch.tasks,
-            kinds=[TASKS[task].kind for task in batch.tasks],
+            kinds=[TASKS.table[task].kind for task in batch.tasks],
             settings=STUDY.selection.model_dump(),
         script:
             "../../scripts/select_neurons.py"
 
 
 rule summarise_localization:
-    """How local each task is, in which layers its neurons lie, whether both numbers share them: tables and figures."""
+    """Tabulate and plot how local each task is, its neurons' layers, and the overlap of singular and plural."""
     input:
         statistics=per_task("results/localization/{model}/{task}.statistics.parquet"),
         neurons=per_task("results/localization/{model}/{task}.neurons.parquet"),
@@ -90,6 +90,6 @@ rule summarise_localization:
     params:
         code=code("summarise_localization"),
         families={name: model.family for name, model in STUDY.models.items()},
-        shown=FIRST_OF_FAMILY,
+        shown=TASKS.first_of_family,
     script:
         "../../scripts/summarise_localization.py"

@@ -1,12 +1,12 @@
-"""Models: trained here, taken from a folder or from the hub; and what each of them has learned."""
+"""Models: trained here, or taken from a folder or the hub; and their accuracy on each task."""
 
 
 rule train_model:
-    """A tiny model of a real family with its family's kind of tokenizer."""
+    """Train a tiny model of a real family, with its family's kind of tokenizer."""
     input:
-        text=lambda wildcards: f"results/corpora/{corpus_of(wildcards.model)}/text.txt",
+        text=lambda wildcards: f"results/corpora/{TASKS.corpus_of(wildcards.model)}/text.txt",
         validation=lambda wildcards: [
-            items(corpus_of(wildcards.model), *part) for part in validation_parts(wildcards.model)
+            items(TASKS.corpus_of(wildcards.model), *part) for part in validation_parts(wildcards.model)
         ],
     output:
         multiext(
@@ -31,20 +31,20 @@ rule train_model:
         "../../envs/models.yaml"
     threads: 1
     resources:
-        **of_wildcards(training_resources, "model"),
+        **wildcard_resources(PLAN.train_model, "model"),
     params:
         code=code("train_model"),
         family=lambda wildcards: STUDY.models[wildcards.model].family,
         settings=lambda wildcards: STUDY.models[wildcards.model].train.model_dump(),
         parts=lambda wildcards: validation_parts(wildcards.model),
-        prompts=lambda wildcards: prompt_settings(wildcards.model) | {"split": "validation"},
+        prompts=lambda wildcards: TASKS.prompt_settings(wildcards.model) | {"split": "validation"},
         demands=lambda wildcards: entries(STUDY.models[wildcards.model], "must_learn")["must_learn"],
     script:
         "../../scripts/train_model.py"
 
 
 rule get_model:
-    """A model that exists already: its revision is resolved and recorded, its tokenizer is kept, its weights stay."""
+    """Check and record a model of the hub or a folder, and copy its tokenizer; its weights stay where they are."""
     output:
         multiext(
             "results/models/{model}/",
@@ -57,9 +57,9 @@ rule get_model:
     benchmark:
         "results/benchmarks/get_model/{model}.tsv"
     wildcard_constraints:
-        model=one_of(FOUND),
+        model=one_of(TASKS.pretrained),
     priority: 100
-    localrule: True  # nodes of a cluster often have no network
+    localrule: True  # compute nodes of a cluster often have no network
     conda:
         "../../envs/models.yaml"
     params:
@@ -71,7 +71,7 @@ rule get_model:
 
 
 rule evaluate_model:
-    """Every prompt of every task, answered by one model; the log says which tasks it has not learned."""
+    """Evaluate one model on every prompt of every task, and log the tasks that it has not learned."""
     input:
         model=lambda wildcards: model_files(wildcards.model),
         prompts=lambda wildcards: per_task("results/prompts/{model}/{task}.parquet", [wildcards.model]),
@@ -88,10 +88,10 @@ rule evaluate_model:
         "../../envs/models.yaml"
     threads: 1
     resources:
-        **of_wildcards(evaluation_resources, "model"),
+        **wildcard_resources(PLAN.evaluate_model, "model"),
     params:
         code=code("evaluate_model"),
-        loading=lambda wildcards: loading(wildcards.model),
+        loading=lambda wildcards: TASKS.loading(wildcards.model),
         batch_tokens=STUDY.attribution.batch_tokens,
         demands=lambda wildcards: entries(STUDY.models[wildcards.model], "must_learn", "on_not_learned"),
     script:
@@ -99,7 +99,7 @@ rule evaluate_model:
 
 
 rule summarise_models:
-    """What every model reaches on every task: the table and its figure."""
+    """Tabulate and plot the accuracy of every model on every task."""
     input:
         evaluations=expand("results/models/{model}.evaluation.parquet", model=STUDY.models),
     output:

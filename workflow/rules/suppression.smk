@@ -1,48 +1,48 @@
-"""Suppression: what knowledge neurons do to words, tested, and held against the words' company."""
+"""Suppression: effects of changed knowledge neurons on words, their tests, and the words' co-occurrence."""
 
-SUPPRESSED = [model for model in STUDY.models if paradigms_of(model)]
-IN_WORLDS = compared_worlds()
+SUPPRESSED = [model for model in STUDY.models if TASKS.paradigms_of(model)]
+IN_WORLDS = TASKS.compared_worlds()
 SUPPRESSION = "results/suppression/{model}/{task}"
 SUPPRESSION_TABLES = {name: f"{SUPPRESSION}.{name}.parquet" for name in ("effects", "controls", "sets", "words")}
 
 
-for batch in shard_batches("suppression", paradigms_of):
+for batch in TASKS.shard_batches("suppression", TASKS.paradigms_of):
 
     rule:
-        """Every studied word at every prompt, before and after each target's and number's neurons are changed."""
+        """Evaluate every studied word at every prompt before and after changing each target's and number's neurons."""
         name:
             f"suppress_neurons_{batch.name}"
         input:
             model=model_files(batch.model),
             prompts=batch.files("results/prompts/{model}/{task}.parquet"),
-            attributions=attributions_of(batch),
+            attributions=attributions(batch),
         output:
             **suppression_outputs(batch),
         log:
-            of_shard(f"results/logs/suppress_neurons/{batch.name}.log", is_sharded("suppression")),
+            of_shard(f"results/logs/suppress_neurons/{batch.name}.log", TASKS.is_sharded("suppression")),
         benchmark:
-            of_shard(f"results/benchmarks/suppress_neurons/{batch.name}.tsv", is_sharded("suppression"))
+            of_shard(f"results/benchmarks/suppress_neurons/{batch.name}.tsv", TASKS.is_sharded("suppression"))
         group:
             "suppression"
         conda:
             "../../envs/models.yaml"
         threads: 1
         resources:
-            **suppression_resources(batch),
+            **batch_resources(PLAN.suppress_neurons, batch),
         params:
             code=code("suppress_neurons"),
-            loading=loading(batch.model),
-            settings=suppression_settings(),
+            loading=TASKS.loading(batch.model),
+            settings=TASKS.suppression_settings(),
         script:
             "../../scripts/suppress_neurons.py"
 
 
-if is_sharded("suppression"):
+if TASKS.is_sharded("suppression"):
 
     rule gather_suppression:
-        """The tables of one model and paradigm, from the answers of its shards."""
+        """Make the tables of one model and paradigm from the answers of its shards."""
         input:
-            answers=gather.suppression(of_shard(f"{SUPPRESSION}.safetensors"), **KEPT),
+            answers=gather.suppression(of_shard(f"{SUPPRESSION}.safetensors"), **GATHER_WILDCARDS),
             prompts="results/prompts/{model}/{task}.parquet",
         output:
             **SUPPRESSION_TABLES,
@@ -61,18 +61,18 @@ if is_sharded("suppression"):
 
 
 rule test_suppression:
-    """All tests of one model: the published ones, careful ones, accuracy, and effect against company."""
+    """Run all tests of one model: published and paired tests, accuracy, and effect against co-occurrence."""
     input:
         effects=lambda wildcards: files_of_paradigms(wildcards, f"{SUPPRESSION}.effects.parquet"),
         controls=lambda wildcards: files_of_paradigms(wildcards, f"{SUPPRESSION}.controls.parquet"),
         sets=lambda wildcards: files_of_paradigms(wildcards, f"{SUPPRESSION}.sets.parquet"),
         words=lambda wildcards: files_of_paradigms(wildcards, f"{SUPPRESSION}.words.parquet"),
         prompts=lambda wildcards: files_of_paradigms(wildcards, "results/prompts/{model}/{task}.parquet"),
-        cooccurrence=counted_company,
+        cooccurrence=cooccurrence_counts,
     output:
         tests="results/suppression/{model}.tests.parquet",
         accuracy="results/suppression/{model}.accuracy.parquet",
-        company="results/suppression/{model}.company.parquet",
+        cooccurrence="results/suppression/{model}.cooccurrence.parquet",
         slopes="results/suppression/{model}.slopes.parquet",
     log:
         "results/logs/test_suppression/{model}.log",
@@ -83,35 +83,35 @@ rule test_suppression:
     conda:
         "../../envs/statistics.yaml"
     resources:
-        **of_wildcards(test_resources, "model", only=("mem_mb", "runtime")),
+        **wildcard_resources(PLAN.test_suppression, "model", gpu=False),
     params:
-        code=code("test_suppression"),
-        tasks=lambda wildcards: paradigms_of(wildcards.model),
+        code=code("run_suppression_tests"),
+        tasks=lambda wildcards: TASKS.paradigms_of(wildcards.model),
         settings=entries(STUDY.suppression, "level", "published_over")
         | {"sample": STUDY.suppression.random.prompts, "sample_seed": STUDY.seed}
         | STUDY.selection.bootstrap.model_dump(),
     script:
-        "../../scripts/test_suppression.py"
+        "../../scripts/run_suppression_tests.py"
 
 
 rule summarise_suppression:
-    """The tests of all models; the experiment on words whose company was changed, in models trained anew; figures."""
+    """Tabulate and plot all models' tests, and the experiment in models trained on changed co-occurrence."""
     input:
         tests=expand("results/suppression/{model}.tests.parquet", model=SUPPRESSED),
         accuracy=expand("results/suppression/{model}.accuracy.parquet", model=SUPPRESSED),
         slopes=expand("results/suppression/{model}.slopes.parquet", model=SUPPRESSED),
-        company=expand("results/suppression/{model}.company.parquet", model=IN_WORLDS),
+        cooccurrence=expand("results/suppression/{model}.cooccurrence.parquet", model=IN_WORLDS),
         learned="results/tables/models.csv",
         published=own("resources/published.yaml"),
     output:
         **figure("suppression_words", "suppression", "words_"),
-        **figure("suppression_company", "suppression", "company_"),
+        **figure("suppression_cooccurrence", "suppression", "cooccurrence_"),
         **figure("suppression_accuracy", "suppression", "accuracy_"),
         **figure("suppression_variants", "suppression", "variants_"),
         suppression=table("suppression", "suppression"),
         significance=table("significance", "suppression"),
         accuracy=table("accuracy", "suppression"),
-        company=table("company", "suppression"),
+        cooccurrence=table("cooccurrence", "suppression"),
         variants=table("variants", "suppression"),
         effects="results/tables/variant_effects.csv",
     log:
@@ -125,13 +125,13 @@ rule summarise_suppression:
     params:
         code=code("summarise_suppression"),
         models=SUPPRESSED,
-        # What was published is of models in no world of ours: it stands beside one model per family.
-        families={name: STUDY.models[name].family for name in FIRST_OF_FAMILY},
+        # Published values belong to no world of this study, so they are shown beside one model per family.
+        families={name: STUDY.models[name].family for name in TASKS.first_of_family},
         worlds={
             name: entries(STUDY.models[name], "family") | {"world": bias, "seed": STUDY.models[name].train.seed}
             for name, bias in IN_WORLDS.items()
         },
         confidence=STUDY.selection.bootstrap.confidence,
-        shown=FIRST_OF_FAMILY,
+        shown=TASKS.first_of_family,
     script:
         "../../scripts/summarise_suppression.py"

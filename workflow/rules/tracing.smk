@@ -1,13 +1,13 @@
-"""Causal tracing: which states bring the answer back after the cue is corrupted, in facts and in syntax."""
+"""Causal tracing: which hidden states restore the answer after the cue is corrupted, in facts and in syntax."""
 
-TRACED = {model: traced_tasks(model) for model in STUDY.models if traced_tasks(model)}
+TRACED = {model: tasks for model in STUDY.models if (tasks := TASKS.traced_tasks(model))}
 TRACING_TABLES = {name: f"results/tracing/{{model}}/{{task}}.{name}.parquet" for name in ("prompts", "effects")}
 
 
-for batch in shard_batches("tracing", traced_tasks):
+for batch in TASKS.shard_batches("tracing", TASKS.traced_tasks):
 
     rule:
-        """The prompts of each task that one model gets right: clean, corrupted, and restored token by token."""
+        """Trace the prompts that one model answers correctly: clean, corrupted, and restored token by token."""
         name:
             f"trace_prompts_{batch.name}"
         input:
@@ -15,36 +15,36 @@ for batch in shard_batches("tracing", traced_tasks):
             prompts=batch.files("results/prompts/{model}/{task}.parquet"),
         output:
             **{
-                name: [of_shard(path, is_sharded("tracing")) for path in batch.files(pattern)]
+                name: [of_shard(path, TASKS.is_sharded("tracing")) for path in batch.files(pattern)]
                 for name, pattern in TRACING_TABLES.items()
             },
         log:
-            of_shard(f"results/logs/trace_prompts/{batch.name}.log", is_sharded("tracing")),
+            of_shard(f"results/logs/trace_prompts/{batch.name}.log", TASKS.is_sharded("tracing")),
         benchmark:
-            of_shard(f"results/benchmarks/trace_prompts/{batch.name}.tsv", is_sharded("tracing"))
+            of_shard(f"results/benchmarks/trace_prompts/{batch.name}.tsv", TASKS.is_sharded("tracing"))
         group:
             "tracing"
         conda:
             "../../envs/models.yaml"
         threads: 1
         resources:
-            **tracing_resources(batch),
+            **batch_resources(PLAN.trace_prompts, batch),
         params:
             code=code("trace_prompts"),
-            loading=loading(batch.model),
+            loading=TASKS.loading(batch.model),
             most=STUDY.tracing.prompts,
-            settings=tracing_settings(),
+            settings=TASKS.tracing_settings(),
             evaluation_batch=STUDY.attribution.batch_tokens,
         script:
             "../../scripts/trace_prompts.py"
 
 
-if is_sharded("tracing"):
+if TASKS.is_sharded("tracing"):
 
     rule gather_tracing:
-        """The tables of one model and task, from those of its shards."""
+        """Join the tables of the shards of one model and task."""
         input:
-            **{name: gather.tracing(of_shard(path), **KEPT) for name, path in TRACING_TABLES.items()},
+            **{name: gather.tracing(of_shard(path), **GATHER_WILDCARDS) for name, path in TRACING_TABLES.items()},
         output:
             **TRACING_TABLES,
         log:
@@ -62,7 +62,7 @@ if is_sharded("tracing"):
 
 
 rule summarise_tracing:
-    """Averages by the role of tokens; whether early and late site can be told apart, per model and task; figures."""
+    """Tabulate and plot mean effects by token role, and compare early and late site per model and task."""
     input:
         [
             f"results/tracing/{model}/{task}.{table}.parquet"
@@ -91,10 +91,10 @@ rule summarise_tracing:
     params:
         code=code("summarise_tracing"),
         tasks=TRACED,
-        kinds={task: TASKS[task].kind for tasks in TRACED.values() for task in tasks},
+        kinds={task: TASKS.table[task].kind for tasks in TRACED.values() for task in tasks},
         families={model: STUDY.models[model].family for model in TRACED},
         shown=STUDY.tracing.shown,
-        drawn=[model for model in FIRST_OF_FAMILY if model in TRACED],
+        drawn=[model for model in TASKS.first_of_family if model in TRACED],
         settings=entries(STUDY.tracing, "boundary", "level") | STUDY.selection.bootstrap.model_dump(),
     script:
         "../../scripts/summarise_tracing.py"

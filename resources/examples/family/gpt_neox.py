@@ -1,7 +1,7 @@
-"""GPT-NeoX (Black et al. 2022; Pythia's family): causal, parts of queries and keys turned by their positions.
+"""Adapter of GPT-NeoX (Black et al. 2022; the family of the Pythia models): causal, partly rotary positions.
 
-Attention and MLP are parallel: both read the hidden state that enters the layer, and both add to it. What stands
-between them, the methods' `state`, is therefore two things side by side: what the MLP reads, and what it adds to.
+Attention and MLP are parallel: both read the hidden state that enters the layer, and both add to it. The `state`
+between them therefore holds two vectors side by side: what the MLP reads, and what it adds to.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from kn_thesis.models.adapter import Adapter, Family
 
 
 class GptNeoxAdapter:
-    """A `GPTNeoXForCausalLM`, taken apart; see `Adapter`."""
+    """A `GPTNeoXForCausalLM`, split into the steps of `Adapter`."""
 
     family = "gpt_neox"
     objective = "causal"
 
     def __init__(self, module: Any) -> None:
-        """Take `module` (in evaluation mode) as it is; nothing is copied."""
+        """Wrap `module`, which is in evaluation mode; nothing is copied."""
         config, body = module.config, module.gpt_neox
         self._words, self._rotary, self._norm = body.embed_in, body.rotary_emb, body.final_layer_norm
         self._head = module.get_output_embeddings()
@@ -31,7 +31,7 @@ class GptNeoxAdapter:
         self.vocabulary, self.longest = config.vocab_size, config.max_position_embeddings
 
     def embed(self, input_ids: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Words alone."""
+        """Word embeddings only."""
         return self._words(input_ids) if noise is None else self._words(input_ids) + noise
 
     def word_embeddings(self) -> Tensor:
@@ -71,7 +71,7 @@ class GptNeoxAdapter:
         return block.mlp.act(block.mlp.dense_h_to_4h(block.post_attention_layernorm(read)))
 
     def mlp_output(self, layer: int, neurons: Tensor) -> Tensor:
-        """Value matrix."""
+        """Down-projection."""
         return self._blocks[layer].mlp.dense_4h_to_h(neurons)
 
     def after_mlp(self, layer: int, state: Tensor, mlp: Tensor) -> Tensor:
@@ -83,11 +83,15 @@ class GptNeoxAdapter:
         """Final norm and output matrix."""
         return self._head(self._norm(hidden))
 
-    def value_matrix(self, layer: int) -> nn.Module:
+    def block(self, layer: int) -> nn.Module:
+        """A layer."""
+        return self._blocks[layer]
+
+    def down_projection(self, layer: int) -> nn.Module:
         """`mlp.dense_4h_to_h`."""
         return self._blocks[layer].mlp.dense_4h_to_h
 
-    def value_weight(self, layer: int) -> Tensor:
+    def down_projection_weight(self, layer: int) -> Tensor:
         """`mlp.dense_4h_to_h.weight`."""
         return self._blocks[layer].mlp.dense_4h_to_h.weight
 
@@ -109,4 +113,4 @@ def _adapter(module: Any) -> Adapter:
     return GptNeoxAdapter(module)
 
 
-FAMILY = Family("gpt_neox", "causal", _model_class, _adapter)
+GPT_NEOX = Family("gpt_neox", "causal", _model_class, _adapter)

@@ -1,1 +1,1 @@
-"""The configuration of a study: its typed form, its JSON schema, and what is wrong with it."""
+"""Define, read and check the configuration of a study."""

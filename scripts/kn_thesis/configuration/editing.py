@@ -1,32 +1,36 @@
-"""Typed form of the configuration's section `editing`: which facts, which editors, and what edits are asked."""
+"""Typed form of the configuration's section `editing`: which facts, which editors, which questions.
+
+The sections of editors are built from the editors' own settings, which state defaults, bounds and descriptions
+(kn_thesis.editing.settings).
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from dataclasses import fields
+from typing import Annotated, Any, Literal, Union, get_type_hints
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
-from kn_thesis.configuration.own_tasks import File
 from kn_thesis.configuration.types import (
-    MOST,
+    MAX_COUNT,
     PLACE,
     Count,
     Family,
+    File,
     HubId,
     Name,
     Number,
     OpenShare,
     Revision,
-    Share,
     Strict,
     Text,
     Whole,
 )
+from kn_thesis.editing.editors import EDITORS
+from kn_thesis.editing.settings import Editor, Setting
 
-Layer = Annotated[Whole, Field(ge=0, lt=1000)]
-Rate = Annotated[Number, Field(gt=0, le=10)]
-Factor = Annotated[Number, Field(ge=0, le=1e6)]
-OF_MODELS = "settings of single models, by name, in place of their family's: of another depth, say"
+OF_MODELS = "settings of single models, by name, in place of their family's, such as for another depth"
+LARGEST = 1e6  # of settings that are not counts
 Line = Annotated[Text, Field(pattern=PLACE, max_length=200)]
 
 
@@ -47,19 +51,9 @@ class Covariance(Strict):
     tokens: Count = Field(100_000, description="that are read")
 
 
-class RomeSettings(Strict):
-    """ROME in models of one family."""
+class Contexts(Strict):
+    """Texts before the edited prompt, for editors that use them."""
 
-    layer: Layer = Field(17, description="whose value matrix is edited, from 0")
-    token: Literal["subject_last", "last"] = Field(
-        "subject_last", description="where key and value are read: the subject's last token, or the prompt's"
-    )
-    steps: Count = Field(20, description="of the optimiser of v*")
-    learning_rate: Rate = Field(0.5, description="Adam's")
-    weight_decay: Factor = Field(0.5, description="of the change, relative to the value's squared norm")
-    clamp: Factor = Field(4.0, description="longest change, in norms of the value")
-    kl: Factor = Field(0.0625, description="factor of the change of what follows '{subject} is a'")
-    stop: Factor = Field(0.05, description="loss (nats) at which the optimiser stops")
     contexts: list[tuple[Count, Count]] = Field(
         default_factory=lambda: [(5, 10), (10, 10)],
         description="[tokens, texts] that the model writes before the prompt; []: the bare prompt alone",
@@ -71,56 +65,66 @@ class RomeSettings(Strict):
     )
 
 
-class Rome(Strict):
-    """Meng et al. (2022)."""
-
-    method: Literal["rome"]
-    families: dict[Family, RomeSettings] = Field(min_length=1, description="settings, by family; others are left out")
-    models: dict[Name, RomeSettings] = Field(default_factory=dict, description=OF_MODELS)
-    covariance: Covariance | None = Field(None, description="of keys; null: u = k*, as in the published runs")
-
-
-class KnowledgeNeuronSettings(Strict):
-    """The knowledge-neuron edit in models of one family."""
-
-    old: Factor = Field(1.0, description="λ₁, of the old answer's embedding, taken off")
-    new: Factor = Field(8.0, description="λ₂, of the new answer's embedding, put on")
-    shared: Share = Field(0.1, description="largest share of the other facts that a neuron may belong to")
-
-
-class KnowledgeNeuron(Strict):
-    """Dai et al. (2022)."""
-
-    method: Literal["knowledge_neuron"]
-    families: dict[Family, KnowledgeNeuronSettings] = Field(min_length=1, description="settings, by family")
-    models: dict[Name, KnowledgeNeuronSettings] = Field(default_factory=dict, description=OF_MODELS)
-    paraphrases: Count = Field(10, description="most prompts of a fact in which its neurons are looked for")
-    nodes: Count = Field(10, description="of the quadrature of their attribution")
+def _section_model(editor: Editor) -> type[Strict]:
+    """The section of an editor: its method, its settings by family and by model, and those that all models share."""
+    settings = _settings_model(editor)
+    entries: dict[str, Any] = {
+        "method": (Literal[editor.name], ...),
+        "families": (
+            dict[Family, settings],
+            Field(min_length=1, description="settings, by family; others are left out"),
+        ),
+        "models": (dict[Name, settings], Field(default_factory=dict, description=OF_MODELS)),
+    }
+    if editor.uses("covariance"):
+        text = "of keys; null: u = k*, as in the published runs"
+        entries["covariance"] = (Covariance | None, Field(None, description=text))
+    entries |= _entries(editor, "editor")
+    return create_model(_class_name(editor), __base__=Strict, __doc__=editor.publication, **entries)
 
 
-class FineTuningSettings(Strict):
-    """Constrained fine-tuning in models of one family."""
-
-    layer: Layer = Field(17, description="whose value matrix is trained, from 0")
-    steps: Count = Field(25, description="of the optimiser")
-    learning_rate: Rate = Field(5e-4, description="Adam's")
-    norm: Annotated[Number, Field(gt=0, le=1e6)] = Field(5e-4, description="largest change of an entry of the matrix")
-    stop: Factor = Field(0.01, description="loss (nats) at which the optimiser stops")
+def _settings_model(editor: Editor) -> type[Strict]:
+    """An editor's settings for models of one family."""
+    base = Contexts if editor.uses("contexts") else Strict
+    text = f"{editor.title} in models of one family."
+    return create_model(f"{_class_name(editor)}Settings", __base__=base, __doc__=text, **_entries(editor, "family"))
 
 
-class FineTuning(Strict):
-    """FT+L in Meng et al. (2022), after Zhu et al. (2020)."""
+def _entries(editor: Editor, scope: str) -> dict[str, Any]:
+    """Type and field of each setting that stands at a place of the configuration."""
+    types, defaults = get_type_hints(editor.settings), {one.name: one.default for one in fields(editor.settings)}
+    return {
+        name: (_bounded(types[name], details), Field(defaults[name], description=details.description))
+        for name, details in editor.details().items()
+        if details.scope == scope
+    }
 
-    method: Literal["fine_tuning"]
-    families: dict[Family, FineTuningSettings] = Field(min_length=1, description="settings, by family")
-    models: dict[Name, FineTuningSettings] = Field(default_factory=dict, description=OF_MODELS)
+
+def _bounded(kind: Any, details: Setting) -> Any:
+    """The type of a setting with its bounds; one without an upper bound gets one that no sensible value exceeds."""
+    if details.choices:
+        return Literal[details.choices]
+    if kind not in (int, float):
+        return kind
+    bounds = {"gt": details.above, "ge": details.minimum, "lt": details.below, "le": details.maximum}
+    bounds = {name: bound for name, bound in bounds.items() if bound is not None}
+    whole = kind is int
+    if bounds.keys().isdisjoint(("gt", "ge")):
+        bounds["ge"] = 1 if whole else 0
+    if bounds.keys().isdisjoint(("lt", "le")):
+        bounds["le"] = MAX_COUNT if whole else LARGEST
+    return Annotated[Whole if whole else Number, Field(**bounds)]
 
 
-Editor = Annotated[Rome | KnowledgeNeuron | FineTuning, Field(discriminator="method")]
+def _class_name(editor: Editor) -> str:
+    return "".join(part.capitalize() for part in editor.name.split("_"))
+
+
+AnyEditor = Annotated[Union[tuple(map(_section_model, EDITORS.values()))], Field(discriminator="method")]  # noqa: UP007
 
 
 class Questions(Strict):
-    """What an edited model is asked."""
+    """Questions to an edited model."""
 
     each: Count = Field(10, description="most questions per edit and criterion")
     others: Count = Field(10, description="most other subjects, verbs or distractors per edit and criterion")
@@ -133,7 +137,7 @@ class Continuations(Strict):
     samples: Count = Field(5, description="drawn per edit, for the entropy")
     top: Count = Field(5, description="most probable tokens that a sample draws from")
     shown: Whole = Field(
-        3, ge=0, le=MOST, description="edits per model, editor and task whose completions the report shows"
+        3, ge=0, le=MAX_COUNT, description="edits per model, editor and task whose completions the report shows"
     )
 
 
@@ -147,11 +151,11 @@ class Sweep(Strict):
 
 
 class Editing(Strict):
-    """What models are told to answer instead, and what else changes with it."""
+    """Models are edited to give another answer, and asked what else changes with it."""
 
     tasks: list[Text] = Field(default_factory=list, description="of the study's tasks; []: no edits")
     requests: Count | None = Field(None, description="most per task, of what the model knows; null: all")
-    editors: dict[Name, Editor] = Field(default_factory=dict, description="method, or method-variant: settings")
+    editors: dict[Name, AnyEditor] = Field(default_factory=dict, description="method, or method-variant: settings")
     questions: Questions = Field(default_factory=Questions)
     continuations: Continuations = Field(default_factory=Continuations)
     sweep: Sweep = Field(default_factory=Sweep)
@@ -159,7 +163,7 @@ class Editing(Strict):
         None,
         description="file of example edits, as resources/poster.yaml; a path from the repository's root, or absolute",
     )
-    batch_tokens: Whole = Field(4096, ge=64, le=MOST, description="rows x tokens that are in memory at once")
+    batch_tokens: Whole = Field(4096, ge=64, le=MAX_COUNT, description="rows x tokens that are in memory at once")
     level: OpenShare = Field(0.05, description="of significance")
 
     @model_validator(mode="after")
@@ -172,6 +176,7 @@ class Editing(Strict):
     @model_validator(mode="after")
     def _sweep_has_an_editor(self) -> Editing:
         swept = self.editors.get(self.sweep.editor)
-        if self.sweep.tasks and (swept is None or swept.method != "rome"):
-            raise ValueError(f"sweep.editor: {self.sweep.editor!r} is none of the editors with method rome")
+        if self.sweep.tasks and (swept is None or not EDITORS[swept.method].swept):
+            methods = " or ".join(editor.name for editor in EDITORS.values() if editor.swept)
+            raise ValueError(f"sweep.editor: {self.sweep.editor!r} is none of the editors with method {methods}")
         return self

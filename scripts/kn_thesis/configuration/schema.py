@@ -1,6 +1,7 @@
-"""Typed form of a study's configuration: every key, its type, its range, its default.
+"""Define the schema of a study's configuration: every key with its type, range, default and description.
 
-The JSON schema in workflow/schemas/ is written from these models, so that editors complete the YAML files.
+scripts/write_schema.py writes the JSON schema in workflow/schemas/ from these models, so that editors can complete and
+check the YAML files. Docstrings and descriptions become part of it.
 """
 
 from __future__ import annotations
@@ -10,10 +11,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from kn_thesis.configuration.editing import Editing
-from kn_thesis.configuration.own_tasks import OwnTasks
-from kn_thesis.configuration.shards import Shards
 from kn_thesis.configuration.types import (
-    MOST,
+    MAX_COUNT,
     TRAINED_FAMILIES,
     Count,
     Family,
@@ -21,9 +20,11 @@ from kn_thesis.configuration.types import (
     Name,
     Number,
     OpenShare,
+    OwnTasks,
     Place,
     Revision,
     Seed,
+    Shards,
     Share,
     Strict,
     Text,
@@ -31,7 +32,7 @@ from kn_thesis.configuration.types import (
     Word,
 )
 
-# The published words (resources/published.yaml), by what they carry.
+# The published words (resources/published.yaml) by the number that they carry or co-occur with.
 WORDS = {
     "plural": ["these", "those", "two", "both", "multiple", "several", "various"],
     "singular": ["this", "that", "one", "a", "an", "every"],
@@ -44,35 +45,43 @@ class WorldVariant(Strict):
     """One version of the miniature world."""
 
     bias: Literal["baseline", "swapped", "flat"] = Field(
-        "baseline", description="company of the number-biased words: as authored, exchanged, or none"
+        "baseline",
+        description="co-occurrence of the number-biased words with singular and plural nouns: "
+        "as authored, exchanged, or the same for both",
     )
     directions: Literal["both", "one_way"] = Field(
-        "both", description="capitals stated in both directions, or from the country's side only"
+        "both", description="whether capitals are stated in both directions or from the country's side only"
     )
 
 
 class World(Strict):
-    """The miniature's text."""
+    """The text of the miniature world."""
 
     seed: Seed = Field(1, description="seed of the text")
-    sentences: Whole = Field(60_000, ge=1_000, le=MOST, description="sentences of training text")
+    sentences: Whole = Field(60_000, ge=1_000, le=MAX_COUNT, description="sentences of training text")
     fact_share: OpenShare = Field(0.6, description="share of the sentences that state facts")
     variants: dict[Name, WorldVariant] = Field(
-        default_factory=lambda: {"baseline": WorldVariant()}, min_length=1, description="name: variant"
+        default_factory=lambda: {"baseline": WorldVariant()}, min_length=1, description="variants by name"
     )
 
 
 class Fetched(Strict):
-    """BLiMP and ParaRel as trained models see them; a hub model reads all pairs and facts."""
+    """BLiMP and ParaRel as training text; models from the hub are asked about all pairs and facts."""
 
-    held_out: Share = Field(0.0, description="share of each paradigm's pairs kept out of the training text")
-    held_out_patterns: Whole = Field(0, ge=0, le=MOST, description="paraphrases of each relation kept out of it")
-    validation: Share = Field(0.0, description="share of pairs kept out for the checks that end training")
-    validation_patterns: Whole = Field(0, ge=0, le=MOST, description="paraphrases kept out for these checks")
-    facts: Count | None = Field(None, description="most facts per relation; null: all")
-    repeats: Count = Field(1, description="times each verbalised fact is stated in the text")
-    paradigms: list[Text] = Field(default_factory=list, description="paradigms whose sentences are trained on")
-    relations: list[Text] = Field(default_factory=list, description="relations whose facts are trained on")
+    held_out: Share = Field(0.0, description="share of each paradigm's pairs that the training text leaves out")
+    held_out_patterns: Whole = Field(
+        0, ge=0, le=MAX_COUNT, description="paraphrases of each relation that the training text leaves out"
+    )
+    validation: Share = Field(0.0, description="share of pairs left out for the checks that end training")
+    validation_patterns: Whole = Field(
+        0, ge=0, le=MAX_COUNT, description="paraphrases of each relation left out for these checks"
+    )
+    facts: Count | None = Field(None, description="maximum number of facts per relation; null: all")
+    repeats: Count = Field(1, description="copies of each stated fact in the text")
+    paradigms: list[Text] = Field(
+        default_factory=list, description="paradigms whose sentences are in the training text"
+    )
+    relations: list[Text] = Field(default_factory=list, description="relations whose facts are in the training text")
 
 
 class Corpora(Strict):
@@ -82,23 +91,26 @@ class Corpora(Strict):
     world: World = Field(default_factory=World)
     fetched: Fetched = Field(default_factory=Fetched)
     mirror: Place | None = Field(
-        None, description="folder or http(s) root that replaces the public ones; KN_MIRROR goes before it"
+        None,
+        description="folder or http(s) root in place of the public ones; the environment's KN_MIRROR takes precedence",
     )
-    retries: Whole = Field(5, ge=0, le=100, description="tries after the first for each file")
-    timeout: Number = Field(30, gt=0, le=86_400, description="seconds without an answer before a try is given up")
+    retries: Whole = Field(5, ge=0, le=100, description="further attempts for each file after the first")
+    timeout: Number = Field(30, gt=0, le=86_400, description="seconds without an answer before an attempt is given up")
 
 
 class Tasks(Strict):
     """Which paradigms and relations, and how many of their prompts."""
 
-    own: OwnTasks = Field(default_factory=OwnTasks, description="paradigms and relations of one's own, by name")
-    paradigms: list[Text] = Field(default_factory=list, description="BLiMP's names, and one's own")
-    relations: list[Text] = Field(default_factory=list, description="ParaRel's names, and one's own")
-    evaluated: Count = Field(400, description="most prompts per task on which models are scored")
-    attributed: Count = Field(60, description="most prompts per task whose neurons are localized")
-    max_target_tokens: Count = Field(3, description="longer targets are left out and counted")
-    per_job: Count = Field(1, description="most tasks of a model that one job does; starting one takes seconds")
-    shards: Shards = Field(default_factory=Shards, description="most prompts of a task that one job does")
+    own: OwnTasks = Field(default_factory=OwnTasks, description="a user's own paradigms and relations, by name")
+    paradigms: list[Text] = Field(default_factory=list, description="names of BLiMP's or own paradigms")
+    relations: list[Text] = Field(default_factory=list, description="names of ParaRel's or own relations")
+    evaluated: Count = Field(400, description="maximum number of prompts per task on which models are scored")
+    attributed: Count = Field(60, description="maximum number of prompts per task whose neurons are localized")
+    max_target_tokens: Count = Field(
+        3, description="maximum length of a target; prompts with longer ones are left out and counted"
+    )
+    per_job: Count = Field(1, description="maximum number of tasks of a model per job; starting a job takes seconds")
+    shards: Shards = Field(default_factory=Shards, description="maximum number of prompts of a task per job")
 
     @model_validator(mode="after")
     def _some(self) -> Tasks:
@@ -115,12 +127,15 @@ class Train(Strict):
     heads: Count = Field(4, le=100_000, description="attention heads; divides width")
     intermediate: Count = Field(512, le=1_000_000, description="MLP neurons per layer")
     vocabulary: Whole = Field(3000, ge=300, le=10_000_000, description="tokens in the vocabulary")
-    steps: Count = Field(6000, description="most optimiser steps; all of them where the model must learn nothing")
+    steps: Count = Field(6000, description="maximum number of optimiser steps; all are taken if `must_learn` is null")
     batch: Count = Field(64, le=1_000_000, description="sentences per step")
-    learning_rate: Number = Field(2e-3, gt=0, lt=1, description="constant after a warm-up of 100 steps")
-    check: Count = Field(50, description="fewest steps between two checks of what the model has learned")
+    learning_rate: Number = Field(2e-3, gt=0, lt=1, description="learning rate, constant after a warm-up of 100 steps")
+    check: Count = Field(50, description="minimum number of steps between two checks of what the model has learned")
     causal_steps: Whole = Field(
-        1200, ge=0, le=MOST, description="first steps, in which a masked model predicts every next token"
+        1200,
+        ge=0,
+        le=MAX_COUNT,
+        description="number of initial steps in which a masked model predicts every next token",
     )
     mask_rate: OpenShare = Field(0.2, description="share of words masked (masked families only)")
     seed: Seed = Field(1, description="seed of weights, batches and masks")
@@ -136,17 +151,19 @@ class Hub(Strict):
     """A model on the Hugging Face hub."""
 
     id: HubId = Field(description="owner/name")
-    revision: Revision | None = Field(None, description="commit, tag or branch; null: the newest, kept in model.json")
+    revision: Revision | None = Field(
+        None, description="commit, tag or branch; null: the newest commit, recorded in model.json"
+    )
 
 
 class Learned(Strict):
-    """Accuracies that a model must reach; training goes on until half of the errors they allow are left."""
+    """Accuracies that a model must reach; training continues until at most a third of the errors they allow is left."""
 
     determiner_noun: Share = 0.95
     agreement: Share = 0.90
     facts_trained: Share = 0.95
     facts_held_out: Share = 0.80
-    exempt: list[Text] = Field(default_factory=list, description="tasks of which nothing is demanded")
+    exempt: list[Text] = Field(default_factory=list, description="tasks without a required accuracy")
 
 
 class Model(Strict):
@@ -155,16 +172,20 @@ class Model(Strict):
     family: Family
     train: Train | None = None
     hub: Hub | None = None
-    path: Place | None = Field(None, description="folder in the hub's format")
-    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="weights in memory")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU when there is one")
-    gpus: Count = Field(1, le=64, description="that the model's layers are spread over, where one cannot hold them")
-    world: Name = Field("baseline", description="variant of the world it is trained on and asked about")
-    tasks: list[Text] | None = Field(None, min_length=1, description="of the study's tasks, only these; null: all")
-    must_learn: Learned | None = Field(None, description="accuracies that the model must reach; null: no demand")
+    path: Place | None = Field(None, description="folder with a model in the hub's format")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="precision of the weights in memory"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU if there is one")
+    gpus: Count = Field(
+        1, le=64, description="number of GPUs over which the model's layers are distributed if one GPU cannot hold them"
+    )
+    world: Name = Field("baseline", description="variant of the world that it is trained on and asked about")
+    tasks: list[Text] | None = Field(None, min_length=1, description="subset of the study's tasks; null: all")
+    must_learn: Learned | None = Field(None, description="accuracies that the model must reach; null: none")
     on_not_learned: Literal["report", "stop"] = Field(
         "report",
-        description="what a task below its demand does: it is reported and left out of claims, or ends the run",
+        description="if a task misses its accuracy, report it and leave it out of claims, or stop the run",
     )
 
     @model_validator(mode="after")
@@ -178,28 +199,28 @@ class Model(Strict):
 
 
 class Attribution(Strict):
-    """Integrated gradients over MLP neurons (DESIGN.md §4)."""
+    """Integrated gradients over MLP neurons (docs/method.md §3)."""
 
     neuron: Literal["activation", "preactivation"] = Field(
         "activation",
-        description="taken after the activation function; or before it, in causal models alone, as in the public code "
-        "(docs/deviations.md): masked models have activations either way. Suppression changes what was attributed to",
+        description="neurons after the activation function, or before it as in the public code (docs/deviations.md), "
+        "which applies to causal models only. Suppression changes the same neurons",
     )
     quadrature: Literal["gauss-legendre", "riemann"] = "gauss-legendre"
-    nodes: Whole = Field(64, ge=1, le=10_000, description="points at which the gradient is taken")
+    nodes: Whole = Field(64, ge=1, le=10_000, description="number of points at which the gradient is computed")
     batch_tokens: Whole = Field(
-        8192, ge=64, le=MOST, description="tokens x layers in memory at once, their gradients' graphs with them"
+        8192, ge=64, le=MAX_COUNT, description="tokens × layers in memory at once, with the graphs of their gradients"
     )
 
 
 class Adaptive(Strict):
     """The search for τ, the sharing threshold at which few neurons remain."""
 
-    low: Count = Field(2, description="fewest neurons")
-    high: Count = Field(5, description="most neurons")
-    start: OpenShare = 0.7
-    step: OpenShare = 0.05
-    steps: Count = 20
+    low: Count = Field(2, description="minimum number of neurons")
+    high: Count = Field(5, description="maximum number of neurons")
+    start: OpenShare = Field(0.7, description="first threshold")
+    step: OpenShare = Field(0.05, description="difference between two thresholds")
+    steps: Count = Field(20, description="maximum number of thresholds")
 
     @model_validator(mode="after")
     def _ordered(self) -> Adaptive:
@@ -219,19 +240,21 @@ class Bootstrap(Strict):
 class Selection(Strict):
     """From scores to knowledge neurons."""
 
-    coarse: OpenShare = Field(0.2, description="share of a prompt's largest score that a neuron must pass")
+    coarse: OpenShare = Field(0.2, description="share of a prompt's largest score that a neuron must exceed")
     share: OpenShare = Field(0.7, description="share of a group's prompts in which it must do so")
     adaptive: Adaptive = Field(default_factory=Adaptive)
     bootstrap: Bootstrap = Field(default_factory=Bootstrap)
 
 
 class Words(Strict):
-    """Words whose probability is studied, by the number that they carry or keep company with."""
+    """Words whose probability is studied, by the number that they carry or co-occur with."""
 
     plural: list[Word] = Field(default_factory=list, description="carry plural number")
     singular: list[Word] = Field(default_factory=list, description="carry singular number")
-    biased: list[Word] = Field(default_factory=list, description="no number of their own, company of one number")
-    neutral: list[Word] = Field(default_factory=list, description="neither")
+    biased: list[Word] = Field(
+        default_factory=list, description="carry no number, but co-occur mostly with nouns of one number"
+    )
+    neutral: list[Word] = Field(default_factory=list, description="neither carry a number nor co-occur mostly with one")
 
     @model_validator(mode="after")
     def _once(self) -> Words:
@@ -247,26 +270,30 @@ class Words(Strict):
 class RandomSets(Strict):
     """Sets of random neurons that every effect is compared with."""
 
-    sets: Whole = Field(20, ge=20, le=10_000, description="per suppressed set; at least 20, for a p of 0.05")
-    prompts: Count = Field(60, description="most prompts per task that they are tried on")
-    nearest: Count = Field(20, description="neurons of like mean activation that each is drawn from")
+    sets: Whole = Field(
+        20, ge=20, le=10_000, description="random sets per suppressed set; at least 20, so that p can reach 0.05"
+    )
+    prompts: Count = Field(60, description="maximum number of prompts per task on which they are suppressed")
+    nearest: Count = Field(
+        20, description="number of neurons with a similar mean activation from which each one is drawn"
+    )
 
 
 class Suppression(Strict):
-    """What is done to knowledge neurons, and which words are looked at."""
+    """What is done to knowledge neurons, and which words are studied."""
 
     operations: list[Literal["erase", "enhance", "mean"]] = Field(
         default_factory=lambda: ["erase", "enhance", "mean"],
         min_length=1,
-        description="activations at the gap set to 0, doubled, or set to their mean",
+        description="activations at the mask position are set to 0, doubled, or set to their mean",
     )
     words: Words = Field(default_factory=lambda: Words(**WORDS))
     random: RandomSets = Field(default_factory=RandomSets)
-    level: OpenShare = Field(0.05, description="of significance")
+    level: OpenShare = Field(0.05, description="level of significance")
     published_over: Literal["all", "own"] = Field(
         "all",
-        description="prompts that the published test is repeated over: all of a task, or, as in the public notebook, "
-        "those of the neurons' own number or target",
+        description="prompts of the published test: all of a task, or those of the neurons' own number or target, as "
+        "in the public notebook",
     )
 
     @model_validator(mode="after")
@@ -277,10 +304,10 @@ class Suppression(Strict):
 
 
 class Window(Strict):
-    """Neighbouring layers whose modules are restored together, stated for a model of some depth."""
+    """Neighbouring layers whose modules are restored together, scaled to each model's depth."""
 
-    layers: Count = Field(10, description="in a window")
-    of: Count = Field(48, description="of a model of so many layers; scaled to each model's own")
+    layers: Count = Field(10, description="number of layers in a window of a model with `of` layers")
+    of: Count = Field(48, description="depth of the model for which `layers` is stated")
 
     @model_validator(mode="after")
     def _fits(self) -> Window:
@@ -292,20 +319,27 @@ class Window(Strict):
 class Tracing(Strict):
     """Causal tracing: which states are restored in which prompts, and what counts as a site."""
 
-    tasks: list[Text] | None = Field(None, description="of the study's tasks, only these; null: all; []: none")
-    shown: list[Text] = Field(default_factory=list, description="tasks of which one prompt is drawn")
-    prompts: Count = Field(100, description="most prompts per task, of those that the model gets right")
-    noise: Number = Field(3.0, gt=0, le=1000, description="standard deviations of the word embeddings")
-    draws: Count = Field(10, description="of the noise per prompt")
+    tasks: list[Text] | None = Field(None, description="subset of the study's tasks; null: all; []: none")
+    shown: list[Text] = Field(default_factory=list, description="tasks for which a figure shows one prompt")
+    prompts: Count = Field(
+        100, description="maximum number of prompts per task, among those that the model answers correctly"
+    )
+    noise: Number = Field(
+        3.0, gt=0, le=1000, description="standard deviation of the noise, in standard deviations of the word embeddings"
+    )
+    draws: Count = Field(10, description="number of noise samples per prompt")
     window: Window = Field(default_factory=Window)
     kinds: list[Literal["hidden", "mlp", "attention", "severed_mlp", "severed_attention"]] = Field(
         default_factory=lambda: ["hidden", "mlp", "attention", "severed_mlp", "severed_attention"],
         min_length=1,
-        description="what is restored: hidden states, what MLPs or attention add, hidden states with one of them held",
+        description="what is restored: hidden states, the output of MLPs or attention, or hidden states while "
+        "one of these is held at its corrupted value",
     )
-    batch_tokens: Whole = Field(4096, ge=64, le=MOST, description="rows x tokens that are in memory at once")
-    boundary: OpenShare = Field(0.5, description="of the depth: the early site lies below it, the late one above")
-    level: OpenShare = Field(0.05, description="of significance")
+    batch_tokens: Whole = Field(4096, ge=64, le=MAX_COUNT, description="rows × tokens in memory at once")
+    boundary: OpenShare = Field(
+        0.5, description="share of the depth that separates the early site below it from the late site above"
+    )
+    level: OpenShare = Field(0.05, description="level of significance")
 
     @model_validator(mode="after")
     def _usable(self) -> Tracing:
@@ -317,20 +351,20 @@ class Tracing(Strict):
 
 
 class Plan(Strict):
-    """What the time that jobs ask a cluster for is worked out from; no result depends on it."""
+    """Speeds from which the run time requested from a cluster is estimated; no result depends on them."""
 
-    cpu_speed: float = Field(5e10, gt=0, description="floating-point operations a second that a job reaches on a core")
-    gpu_speed: float = Field(2e13, gt=0, description="the same on a GPU")
+    cpu_speed: float = Field(5e10, gt=0, description="floating-point operations per second of a job per CPU core")
+    gpu_speed: float = Field(2e13, gt=0, description="floating-point operations per second of a job on a GPU")
 
 
 class Study(Strict):
-    """A whole study."""
+    """The configuration of a study."""
 
     study: Name = Field(description="name shown in the report")
     seed: Seed = Field(1, description="seed of every sample of prompts")
     corpora: Corpora = Field(default_factory=Corpora)
     tasks: Tasks
-    models: dict[Name, Model] = Field(min_length=1, description="name: model")
+    models: dict[Name, Model] = Field(min_length=1, description="models by name")
     attribution: Attribution = Field(default_factory=Attribution)
     selection: Selection = Field(default_factory=Selection)
     suppression: Suppression = Field(default_factory=Suppression)

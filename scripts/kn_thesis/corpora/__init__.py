@@ -1,1 +1,1 @@
-"""Corpora: the miniature world, BLiMP, ParaRel, and the table of prompts."""
+"""Make, fetch and read corpora (the miniature world, BLiMP, ParaRel), and turn them into prompts."""

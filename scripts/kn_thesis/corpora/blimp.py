@@ -1,4 +1,4 @@
-"""Minimal pairs in BLiMP's schema (Warstadt et al. 2020), from the public corpus or the miniature world."""
+"""Read minimal pairs in BLiMP's schema (Warstadt et al. 2020), from the public corpus or the miniature world."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import punctuation
 
-from kn_thesis.corpora.joints import ELIDED, inside_word, is_unspaced
-from kn_thesis.corpora.rows import read_rows
-from kn_thesis.corpora.split import SPLITS
+from kn_thesis.corpora.blanks import ELIDED, inside_word, is_unspaced
+from kn_thesis.corpora.sampling import SPLITS
 from kn_thesis.errors import UserError
+from kn_thesis.inputs import read_rows
 
 REQUIRED = {"sentence_good": str, "sentence_bad": str, "one_prefix_method": bool}
 OPTIONAL = {
@@ -27,12 +27,19 @@ NUMBERS = ("singular", "plural", "")
 
 @dataclass(frozen=True)
 class Pair:
-    """A grammatical sentence, its ungrammatical counterpart, and what the corpus says of them.
+    """A minimal pair and what the corpus states about it.
 
-    `one_prefix`: the sentences differ in one word, and what comes before it decides which one is right.
-    Where the corpus states them, else "": `number` of the word that differs ("singular", "plural"), the `noun` that
-    decides it, the `cue` (all words that decide it), the `distractor` (words of another number in between) and the
-    `split` (see corpora.split).
+    Attributes:
+        id: `pairID`, or the line number from 0.
+        good: Grammatical sentence.
+        bad: Ungrammatical sentence.
+        term: BLiMP's `linguistics_term`; "" if not stated.
+        one_prefix: Whether the sentences differ in one word and the text before it decides which one is right.
+        number: Number of the differing word, "singular" or "plural"; "" if not stated.
+        noun: Noun that the differing word agrees with; "" if not stated.
+        cue: All words that decide the differing word; "" if not stated.
+        distractor: Words of another number between cue and differing word; "" if not stated.
+        split: See `kn_thesis.corpora.sampling`; "" if not stated.
     """
 
     id: str
@@ -49,10 +56,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class Difference:
-    """Where two sentences differ in one word: text before it (right-stripped), the two words, text after it.
+    """The one word in which two sentences differ.
 
-    The suffix begins with its own space, if any. `glued`: no space parts the prefix from the word, which stands behind
-    an opening mark or an elision, or in a script without spaces.
+    Attributes:
+        prefix: Text before the word, without a trailing space.
+        good: Word of the grammatical sentence.
+        bad: Word of the ungrammatical sentence.
+        suffix: Text after the word, with its leading space if it has one.
+        glued: Whether no space separates prefix and word: after an opening mark or an elision, or in a script without
+            spaces.
     """
 
     prefix: str
@@ -63,9 +75,17 @@ class Difference:
 
 
 def load_pairs(path: str | Path) -> list[Pair]:
-    """The pairs of one paradigm, in the file's order.
+    """Read the pairs of one paradigm.
 
-    Raises UserError when the file is broken, a pairID comes twice, or a number or cue is none.
+    Args:
+        path: JSON-lines file in BLiMP's format.
+
+    Returns:
+        The pairs in the file's order, with regular spacing.
+
+    Raises:
+        UserError: The file is broken, a pairID appears twice, a number or split is unknown, or a cue or distractor does
+            not occur in the grammatical sentence.
     """
     pairs = [
         Pair(
@@ -82,7 +102,7 @@ def load_pairs(path: str | Path) -> list[Pair]:
     seen: set[str] = set()
     for line, pair in enumerate(pairs, 1):
         if pair.id in seen:
-            raise UserError(f"{path}, line {line}: pairID {pair.id} comes twice: give each pair its own")
+            raise UserError(f"{path}, line {line}: pairID {pair.id} appears twice: give each pair its own")
         seen.add(pair.id)
         if pair.number not in NUMBERS:
             raise UserError(
@@ -95,21 +115,28 @@ def load_pairs(path: str | Path) -> list[Pair]:
         for part, words in (("cue", pair.cue), ("distractor", pair.distractor)):
             if words.lower() not in pair.good.lower():
                 raise UserError(
-                    f"{path}, pair {pair.id}: the {part} {words!r} does not stand in sentence_good: correct one of them"
+                    f"{path}, pair {pair.id}: the {part} {words!r} does not occur in sentence_good: correct one of them"
                 )
     return pairs
 
 
 def tidy_spaces(text: str) -> str:
-    """One plain space between words and none at the ends; spaces of other kinds, as a no-break space, stay."""
+    """Reduce ASCII white space to one space between words and none at the ends; other spaces (no-break) stay."""
     return re.sub(r"[ \t\n\r\f\v]+", " ", text).strip(" ")
 
 
 def difference(good: str, bad: str) -> Difference | None:
-    """The one word in which two sentences differ, without the punctuation that both attach to it; else None.
+    """Find the one word in which two sentences differ.
 
     "The men cure ladies." and "The men cure lady." differ in "ladies" and "lady", between "The men cure" and ".". In a
-    script without spaces the word is the one stretch of characters in which they differ.
+    script without spaces the word is the one stretch of characters in which the sentences differ.
+
+    Args:
+        good: Grammatical sentence.
+        bad: Ungrammatical sentence.
+
+    Returns:
+        The words without the punctuation that both attach to them; None if the sentences differ in more than one word.
     """
     left, right = good.split(" "), bad.split(" ")
     places = [i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b]
@@ -117,17 +144,17 @@ def difference(good: str, bad: str) -> Difference | None:
         return None
     place = places[0]
     words = left[place], right[place]
-    found = _stretch(*words) if any(map(is_unspaced, "".join(words))) else _bare(*words)
-    if found is None:
+    parts = _stretch(*words) if any(map(is_unspaced, "".join(words))) else _bare(*words)
+    if parts is None:
         return None
-    before, a, b, after = found
+    before, a, b, after = parts
     prefix = " ".join([*left[:place], before] if before else left[:place])
     suffix = " ".join([after, *left[place + 1 :]])
     return Difference(prefix, a, b, suffix, glued=bool(before))
 
 
 def _bare(a: str, b: str) -> tuple[str, str, str, str]:
-    """Two words without the marks and the elision that both have: these before them, the words, the marks behind."""
+    """Strip the marks and the elision that two words share: marks before them, both words, marks after them."""
     before = after = ""
     while len(a) > 1 and len(b) > 1 and a[-1] == b[-1] and a[-1] in punctuation:
         a, b, after = a[:-1], b[:-1], a[-1] + after
@@ -140,10 +167,10 @@ def _bare(a: str, b: str) -> tuple[str, str, str, str]:
 
 
 def _stretch(a: str, b: str) -> tuple[str, str, str, str] | None:
-    """The same of texts without spaces: what they share at the beginning, the stretch in either, the shared end.
+    """Do the same for texts without spaces: shared beginning, the two differing stretches, shared end.
 
-    None where one has nothing to set against the other's stretch, or where the stretches share a character: then the
-    texts differ in more than one place. Words of scripts with spaces are left whole.
+    Words of scripts with spaces stay whole. None if one stretch is empty, or if the stretches share a character,
+    because then the texts differ in more than one place.
     """
     shortest = min(len(a), len(b))
     start = next((n for n in range(shortest) if a[n] != b[n]), shortest)

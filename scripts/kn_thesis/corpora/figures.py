@@ -1,6 +1,9 @@
-"""Figures of the chapter on corpora."""
+"""Show one prompt of every task, and draw how many items of each task were kept."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -8,13 +11,34 @@ from matplotlib.ticker import MaxNLocator
 
 from kn_thesis.report.style import panels
 
+EXAMPLE_COLUMNS = ["task", "kind", "text", "target", "foil", "tokens"]
 GREYS = ["#9a9a9a", "#E69F00", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#009E73"]
 
 
-def plot_kept(counts: pd.DataFrame) -> Figure:
-    """Stacked bars, a panel per model and a bar per task: items kept, and the others by the reason why not.
+def example_prompts(tables: Sequence[Path]) -> pd.DataFrame:
+    """Take the first prompt, by name, of each table of prompts.
 
-    `counts` has the columns model, task, reason ("kept" or why not) and count.
+    Args:
+        tables: Files results/prompts/{model}/{task}.parquet.
+
+    Returns:
+        A row per table that has a prompt, with the columns model, task, kind, text (with the blank as ___), target,
+        foil (the ungrammatical word; empty for facts) and tokens (number of input tokens).
+    """
+    rows = []
+    for path in tables:
+        prompts = pd.read_parquet(path)
+        if len(prompts):
+            first = prompts.sort_values("prompt", kind="stable").iloc[0]
+            rows.append({"model": path.parent.name, **first, "tokens": len(first["input_ids"])})
+    return pd.DataFrame(rows, columns=["model", *EXAMPLE_COLUMNS])
+
+
+def plot_kept(counts: pd.DataFrame) -> Figure:
+    """Draw how many items were kept, and why the others were not: a panel per model, a stacked bar per task.
+
+    Args:
+        counts: Table with the columns model, task, kind, reason ("kept" or why not) and count.
     """
     models = list(dict.fromkeys(counts["model"]))
     tasks = list(dict.fromkeys(counts.sort_values(["kind", "task"], kind="stable")["task"]))

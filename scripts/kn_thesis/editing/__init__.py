@@ -1,1 +1,1 @@
-"""Editing: what a model is told to answer instead, by which change of its weights, and what else changes with it."""
+"""Editing: changes of weights that make a model give another answer, and what else changes with it."""

@@ -1,4 +1,4 @@
-"""Example edits that people write down, with prompts that are continued before and after (resources/poster.yaml)."""
+"""Files of example edits: each with prompts that are continued before and after it (resources/poster.yaml)."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kn_thesis.corpora.gaps import GAP
-from kn_thesis.corpora.resources import check_keys, entries_of, text_of, texts_of
+from kn_thesis.corpora.blanks import GAP, find_words
 from kn_thesis.errors import UserError
-from kn_thesis.given_yaml import given_yaml
-from kn_thesis.tracing.spans import find_words
+from kn_thesis.inputs import check_keys, entries_of, read_user_yaml, text_of, texts_of
 
-OLD, NEW, NEITHER = "old", "new", "neither"  # what a completion answers
+OLD, NEW, NEITHER = "old", "new", "neither"  # which answer a completion gives
 
 
 @dataclass(frozen=True)
 class Printed:
-    """Where completions were printed: of which model, by which editor."""
+    """Source of printed completions, with their model and editor."""
 
     source: str
     model: str
@@ -28,9 +26,14 @@ class Printed:
 
 @dataclass(frozen=True)
 class Further:
-    """A prompt that is continued. old, new: words by which a completion answers with the old or the new answer.
+    """A prompt that is continued.
 
-    before, after: printed continuations, without the prompt; "" where there are none.
+    Attributes:
+        prompt: the text.
+        old: words by which a completion gives the old answer.
+        new: words by which it gives the new one.
+        before: printed continuation before the edit, without the prompt; "" where there is none.
+        after: the same after the edit.
     """
 
     prompt: str
@@ -42,7 +45,7 @@ class Further:
 
 @dataclass(frozen=True)
 class Example:
-    """One edit: `prompt`, which ends in its gap "___", shall be answered by `new` instead of `old`."""
+    """One edit: `prompt`, which ends in its blank "___", must be answered by `new` instead of `old`."""
 
     name: str
     shows: str
@@ -55,14 +58,23 @@ class Example:
 
 @dataclass(frozen=True)
 class Examples:
-    """A file of examples, in its order; `printed` is None where it quotes nobody."""
+    """The examples of a file, in its order; `printed` is None where it quotes no completions."""
 
     examples: tuple[Example, ...]
     printed: Printed | None = None
 
 
 def answer_of(text: str, old: Sequence[str], new: Sequence[str]) -> str:
-    """Which answer a completion gives: OLD or NEW, by the first of their words that stands in it; else NEITHER."""
+    """Decide which answer a completion gives.
+
+    Args:
+        text: the completion.
+        old: words of the old answer.
+        new: words of the new answer.
+
+    Returns:
+        OLD or NEW, by the first of these words in the text; NEITHER without any.
+    """
     places = {
         name: min((match.start() for word in words if (match := _word(word).search(text))), default=len(text))
         for name, words in ((OLD, old), (NEW, new))
@@ -72,16 +84,16 @@ def answer_of(text: str, old: Sequence[str], new: Sequence[str]) -> str:
 
 
 def read_examples(path: str | Path) -> Examples:
-    """The examples in a file. Raises UserError in one line: file, place, what is wrong and what is allowed."""
+    """Read a file of examples. Raises UserError for a mistake in it: file, place, what is wrong and what is allowed."""
     path = Path(path)
-    content = given_yaml(path, "give editing.examples a path from the repository's root, or an absolute one")
+    content = read_user_yaml(path, "give editing.examples a path from the repository's root, or an absolute one")
     check_keys(content, ("examples",), f"{path}", ("printed",))
     printed = _printed(content["printed"], f"{path}: printed") if "printed" in content else None
-    found = [
+    examples = [
         _example(_line(name, f"{path}: examples, a name"), entry, printed is not None, f"{path}: examples.{name}")
         for name, entry in entries_of(content["examples"], f"{path}: examples").items()
     ]
-    return Examples(tuple(found), printed)
+    return Examples(tuple(examples), printed)
 
 
 def _printed(entry: Any, where: str) -> Printed:
@@ -96,7 +108,7 @@ def _example(name: str, entry: Any, printed: bool, where: str) -> Example:
     texts = {key: _line(entry[key], f"{where}.{key}") for key in keys}
     prompt = texts["prompt"]
     if prompt.count(GAP) != 1 or not prompt.endswith(f" {GAP}"):
-        raise UserError(f"{where}.prompt: {prompt!r} must end in its one gap, a space and {GAP}")
+        raise UserError(f"{where}.prompt: {prompt!r} must end in its one blank, a space and {GAP}")
     if find_words(prompt.removesuffix(GAP), texts["subject"]) is None:
         raise UserError(
             f"{where}.subject: {texts['subject']!r} does not stand in the prompt {prompt!r}: give words of it"
@@ -118,7 +130,7 @@ def _further(entry: Any, example: Mapping[str, str], printed: bool, where: str) 
     check_keys(entry, ("prompt",), where, ("old", "new", "before", "after"))
     prompt = _line(entry["prompt"], f"{where}.prompt")
     if GAP in prompt:
-        raise UserError(f"{where}.prompt: {prompt!r} has a gap: what stands before it is continued, leave {GAP} out")
+        raise UserError(f"{where}.prompt: {prompt!r} has a blank: the text before it is continued, leave {GAP} out")
     own = [key for key in ("old", "new") if key in entry]
     if len(own) == 1:
         raise UserError(f"{where}: {own[0]} stands alone: give both old and new ([] for no word), or leave both out")
@@ -142,7 +154,7 @@ def _further(entry: Any, example: Mapping[str, str], printed: bool, where: str) 
 
 
 def _line(value: Any, where: str) -> str:
-    """A text of one line, without spaces around it."""
+    """A text in one line, without spaces around it."""
     text = text_of(value, where)
     if "\n" in text:
         raise UserError(f"{where}: {text[:40]!r} has more than one line: write it in one")

@@ -1,8 +1,9 @@
-"""The knowledge-neuron edit: value slots lose the old answer and gain the new one (Dai et al. 2022, §4.3).
+"""The knowledge-neuron edit (Dai et al. 2022, §4.3): columns of down-projections lose the old answer, gain the new one.
 
-The value slot of each knowledge neuron of the fact becomes slot − λ₁ · e(old) + λ₂ · e(new), e the word's embedding:
-that with which its score is read (BERT and GPT-2 have one for words and scores; LLaMA has two, and a value slot speaks
-to the output). Neurons that more than a share of the other facts have, too, are left alone, as they do.
+The column w of each knowledge neuron of the fact ("value slot" in the paper) becomes w − λ₁ · e(old) + λ₂ · e(new).
+e(word) is the word's output embedding, by which its score is computed: BERT and GPT-2 have the same embedding for input
+and output, LLaMA has two, and a column is added to what is read out. As in the paper, neurons that more than a share of
+the other facts have as well are left alone.
 """
 
 from __future__ import annotations
@@ -11,48 +12,63 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pandas as pd
-import torch
-
-from kn_thesis.corpora.gaps import Encoded
-from kn_thesis.editing.names import NO_NEURONS
-from kn_thesis.editing.request import Request
-from kn_thesis.editing.update import Edit, Update
-from kn_thesis.localization.attribution import attribute
-from kn_thesis.localization.selection import select_neurons
-from kn_thesis.models.adapter import precise
-from kn_thesis.shards import EDITS, blocks
+from kn_thesis.editing.settings import Editor, setting, study_setting
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import Tensor
 
+    from kn_thesis.editing.requests import Request
+    from kn_thesis.editing.weight_update import Edit
+    from kn_thesis.models.cloze import Encoded
     from kn_thesis.models.load import Model
 
-_TOLERANCE = 1e-9  # a share of a count may fall short of that count by a last bit
+
+_TOLERANCE = 1e-9  # of comparisons with a share of a count, which is rounded
 
 
 @dataclass(frozen=True)
 class Settings:
-    """old, new: λ₁ and λ₂. coarse, share: thresholds of the selection. shared: largest share of the other requests
-    whose neuron it may be as well. paraphrases: most prompts of a fact that are attributed. quadrature, nodes,
-    batch_tokens: of attribution.
+    """Hyperparameters of the knowledge-neuron edit.
+
+    Attributes:
+        coarse, share: thresholds of `localization.selection.select_neurons`.
+        quadrature, nodes, batch_tokens: of `localization.attribution.attribute`.
     """
 
-    old: float = 1.0
-    new: float = 8.0
-    coarse: float = 0.2
-    share: float = 0.7
-    shared: float = 0.1
-    paraphrases: int = 10
-    quadrature: str = "gauss-legendre"
-    nodes: int = 10
+    old: float = setting(1.0, "λ₁, of the old answer's embedding, taken off", argument="old_factor")
+    new: float = setting(8.0, "λ₂, of the new answer's embedding, put on", argument="new_factor")
+    coarse: float = study_setting(0.2, "selection", "coarse")
+    share: float = study_setting(0.7, "selection", "share", maximum=1)
+    # Of several requests together; a single one has the paraphrases that it comes with.
+    shared: float = setting(
+        0.1, "largest share of the other facts that a neuron may belong to", maximum=1, argument=None
+    )
+    paraphrases: int = setting(
+        10, "most prompts of a fact in which its neurons are looked for", scope="editor", argument=None
+    )
+    quadrature: str = study_setting("gauss-legendre", "attribution", "quadrature")
+    nodes: int = setting(10, "of the quadrature of their attribution", scope="editor")
     batch_tokens: int = 4096
 
 
 def find_edits(model: Model, requests: Sequence[Request], settings: Settings) -> list[Edit]:
-    """The edit of each request, in order; those without a knowledge neuron of their own fail, and say so."""
-    found = [_selected(model, requests, part, settings) for part in blocks(range(len(requests)), EDITS)]
-    selected = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["group", "layer", "neuron"])
+    """Find the edit of each request; the model is left as it is.
+
+    Args:
+        model: masked or causal.
+        requests: those of a whole task: neurons that many of them share are left alone.
+        settings: hyperparameters.
+
+    Returns:
+        One edit per request, in order; a request without a knowledge neuron of its own fails, and says so.
+    """
+    import pandas as pd
+
+    from kn_thesis.models.memory import EDITS, blocks
+
+    parts = [_selected(model, requests, part, settings) for part in blocks(range(len(requests)), EDITS)]
+    selected = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["group", "layer", "neuron"])
     own = own_neurons(selected, len(requests), settings.shared)
     embeddings = model.adapter.output_embeddings()
     return [
@@ -61,14 +77,27 @@ def find_edits(model: Model, requests: Sequence[Request], settings: Settings) ->
     ]
 
 
+EDITOR = Editor(
+    "knowledge_neuron",
+    Settings,
+    find_edits,
+    "The knowledge-neuron edit",
+    "Dai et al. (2022).",
+    needs_facts=True,
+)
+
+
 def _selected(model: Model, requests: Sequence[Request], part: range, settings: Settings) -> pd.DataFrame:
-    """Rows of `select_neurons` of some requests, the number of a request as its group; scores are not kept."""
+    """Rows of `select_neurons` for some requests, with the request's number as group; scores are not kept."""
+    from kn_thesis.localization.attribution import attribute
+    from kn_thesis.localization.selection import select_neurons
+
     prompts: list[Encoded] = []
     groups: list[str] = []
     for number in part:
-        asked = requests[number].paraphrases[: settings.paraphrases] or (requests[number].old_prompt,)
-        prompts += asked
-        groups += [str(number)] * len(asked)
+        paraphrases = requests[number].paraphrases[: settings.paraphrases] or (requests[number].old_prompt,)
+        prompts += paraphrases
+        groups += [str(number)] * len(paraphrases)
     scores = attribute(
         model,
         prompts,
@@ -80,12 +109,28 @@ def _selected(model: Model, requests: Sequence[Request], part: range, settings: 
 
 
 def own_neurons(selected: pd.DataFrame, requests: int, shared: float) -> pd.DataFrame:
-    """Rows of `select_neurons` whose neuron at most a share `shared` of the other requests have as well."""
+    """Select the neurons that few other requests have.
+
+    Args:
+        selected: rows of `select_neurons`; a request is a group.
+        requests: number of all requests.
+        shared: largest share of the other requests that may have a neuron as well.
+
+    Returns:
+        The rows of those neurons.
+    """
     others = selected.groupby(["layer", "neuron"])["group"].transform("size") - 1
     return selected[others <= shared * max(1, requests - 1) + _TOLERANCE]
 
 
 def _edit(model: Model, request: Request, neurons: pd.DataFrame, embeddings: Tensor, settings: Settings) -> Edit:
+    """The change of the down-projections' columns that belong to a request's neurons."""
+    import torch
+
+    from kn_thesis.editing.tables import NO_NEURONS
+    from kn_thesis.editing.weight_update import Edit, Update
+    from kn_thesis.models.adapter import precise
+
     if not len(neurons):
         return Edit(request.name, (), NO_NEURONS)
     dtype = precise(embeddings)

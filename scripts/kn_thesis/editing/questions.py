@@ -1,28 +1,140 @@
-"""What an edited model is asked: the edited prompt, and what should, or should not, change with it (names.CRITERIA)."""
+"""Questions to edited models: the edited prompt, and what must or must not change with it (tables.CRITERIA).
+
+`read_edit_inputs` makes the requests and questions of a task from the study's files, `questions_of` the questions of
+one request. `load_synonyms` reads which answers of two synonymous relations correspond, such as physics and physicist.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from kn_thesis.corpora.gaps import GAP, CannotExpress, GapTokenizer, before_gap, filled, is_glued
-from kn_thesis.corpora.nouns import BEFORE_HEAD
+from kn_thesis.corpora.agreement import BEFORE_HEAD
+from kn_thesis.corpora.blanks import GAP, CannotExpress, before_gap, fill_blank, is_glued
 from kn_thesis.corpora.pararel import around_gap
-from kn_thesis.corpora.rank import rank
-from kn_thesis.editing.request import Question, Request
-from kn_thesis.editing.requests import comparable
+from kn_thesis.corpora.sampling import hash_rank
+from kn_thesis.editing.requests import Question, Request, comparable, make_requests
+from kn_thesis.errors import UserError
+from kn_thesis.inputs import read_rows, read_table
+from kn_thesis.models.cloze import GapTokenizer
+from kn_thesis.models.evaluate import evaluate_prompts
+
+if TYPE_CHECKING:
+    from kn_thesis.models.load import Model
+
+
+SYNONYM_COLUMNS = ("relation", "object", "synonym", "synonym_object")
 
 
 @dataclass(frozen=True)
-class Related:
-    """What else says something of a relation's facts.
+class EditInputs:
+    """Requests and questions of one task.
 
-    inverse, synonym: tables of prompts of the inverse and of the synonymous relation, for the same model.
-    synonym_objects: an object's counterpart in the synonymous relation. concepts: what each subject is a name of.
+    Attributes:
+        requests: what is edited.
+        statuses: one row per fact or pair (requests.make_requests).
+        questions: of each request, by its name.
+        left_out: number of questions that could not be put, by reason.
+    """
+
+    requests: list[Request]
+    statuses: pd.DataFrame
+    questions: dict[str, list[Question]]
+    left_out: Counter[str]
+
+
+def read_edit_inputs(
+    model: Model,
+    files: Mapping[str, str],
+    synonyms: Mapping[str, str],
+    *,
+    requests: int | None,
+    questions: Mapping[str, int],
+    max_target_tokens: int,
+    seed: int,
+    batch_tokens: int,
+    **_: Any,
+) -> EditInputs:
+    """Make the requests and questions of one task from the study's files.
+
+    Args:
+        model: the model that is edited.
+        files: paths of "prompts" and, if there are any, "facts", "inverse" and "synonym" (prompts of linked relations).
+        synonyms: counterpart of each object in the synonymous relation.
+        requests: most requests; None: all.
+        questions: `each` and `others` of `questions_of`.
+        max_target_tokens: most tokens of a new object.
+        seed: of the samples.
+        batch_tokens: most rows × tokens in memory at once.
+        **_: further settings of the job, which are not used here.
+    """
+    prompts = pd.read_parquet(files["prompts"])
+    # Evaluated here and not read from the model's evaluation, which changes whenever any task is added.
+    evaluation = evaluate_prompts(model, prompts, batch_tokens)
+    made, statuses = make_requests(
+        model.tokenizer,
+        prompts,
+        evaluation,
+        most=requests,
+        max_target_tokens=max_target_tokens,
+        seed=seed,
+        longest=model.positions,
+    )
+    tables = {link: pd.read_parquet(files[link]) for link in ("inverse", "synonym") if link in files}
+    related = LinkedTables(
+        inverse=tables.get("inverse"),
+        synonym=tables.get("synonym"),
+        synonym_objects=synonyms,
+        concepts=_concepts(files["facts"]) if "facts" in files else {},
+    )
+    questions_by_request, left_out = {}, Counter()
+    for request in made:
+        questions_by_request[request.name], reasons = questions_of(
+            request, model.tokenizer, prompts, related, seed=seed, **questions
+        )
+        left_out += reasons
+    return EditInputs(made, statuses, questions_by_request, left_out)
+
+
+def load_synonyms(path: str | Path) -> Mapping[str, Mapping[str, str]]:
+    """Read resources/synonyms.csv.
+
+    Returns:
+        An object's counterpart in the synonymous relation, by relation and object.
+
+    Raises:
+        UserError: for a file that is missing or broken, an empty cell, an object that a relation has twice, and a
+            relation with more than one synonym.
+    """
+    path = Path(path)
+    counterparts: dict[str, dict[str, str]] = {}
+    synonyms: dict[str, str] = {}
+    for line, row in enumerate(read_table(path, SYNONYM_COLUMNS, key=("relation", "object")), start=2):
+        where = f"{path}, line {line}"
+        empty = next((name for name in SYNONYM_COLUMNS if not row[name]), None)
+        if empty:
+            raise UserError(f"{where}: {empty!r} is empty: fill it in, or remove the line")
+        relation, synonym = row["relation"], row["synonym"]
+        if synonyms.setdefault(relation, synonym) != synonym:
+            raise UserError(f"{where}: {relation} is {synonyms[relation]}'s synonym above, not {synonym}'s: keep one")
+        counterparts.setdefault(relation, {})[row["object"]] = row["synonym_object"]
+    return counterparts
+
+
+@dataclass(frozen=True)
+class LinkedTables:
+    """What other files say about a relation's facts.
+
+    Attributes:
+        inverse: the inverse relation's table of prompts, for the same model.
+        synonym: the synonymous relation's.
+        synonym_objects: an object's counterpart in the synonymous relation.
+        concepts: the concept that each subject is a name of.
     """
 
     inverse: pd.DataFrame | None = None
@@ -35,30 +147,40 @@ def questions_of(
     request: Request,
     tokenizer: GapTokenizer,
     prompts: pd.DataFrame,
-    related: Related,
+    related: LinkedTables,
     *,
     others: int,
     each: int,
     seed: int,
 ) -> tuple[list[Question], Counter[str]]:
-    """A request's questions, reliability first, and the number that could not be put, by reason.
+    """Make the questions of a request.
 
-    prompts: the table of prompts that the request is from. each: most questions on generality, synonymy and either
-    side of symmetry. others: most on locality, and on each criterion of an agreement edit. Which questions are taken
-    is drawn by names and the seed; one that cannot be put gives way to the next. A question on agreement needs both of
-    its words, any other question the expected one alone.
+    Names and the seed decide which questions are taken. Where one cannot be put in tokens, the next one is taken. A
+    question about agreement needs both of its words, any other question only the expected one.
+
+    Args:
+        request: what is edited.
+        tokenizer: of the model.
+        prompts: the table of prompts that the request is from.
+        related: what other files say about the relation.
+        others: most questions about locality, and about each criterion of an agreement edit.
+        each: most questions about generality, synonymy and each side of symmetry.
+        seed: of the order of candidates.
+
+    Returns:
+        The questions, reliability first, and the number of those that could not be put, by reason.
     """
-    asked = _Asked(request, tokenizer, seed)
+    listed = _QuestionList(request, tokenizer, seed)
     rows = sorted(prompts.itertuples(index=False), key=lambda row: row.prompt)
     if request.kind == "paradigm":
-        _agreement(asked, rows, others)
+        _agreement(listed, rows, others)
     else:
-        _fact(asked, rows, related, others, each)
-    return asked.questions, asked.counts
+        _fact(listed, rows, related, others, each)
+    return listed.questions, listed.counts
 
 
 class _Words(NamedTuple):
-    """A question before it is put in tokens; see Question, and `GapTokenizer.encode`."""
+    """A question before it is put in tokens; see `Question` and `GapTokenizer.encode`."""
 
     prefix: str
     suffix: str
@@ -68,8 +190,8 @@ class _Words(NamedTuple):
     near: bool = False
 
 
-class _Asked:
-    """The questions of one request so far, and the number that could not be put, by reason."""
+class _QuestionList:
+    """The questions of one request so far, and the number of those that could not be put, by reason."""
 
     def __init__(self, request: Request, tokenizer: GapTokenizer, seed: int) -> None:
         self.request, self.tokenizer, self.seed = request, tokenizer, seed
@@ -78,11 +200,11 @@ class _Asked:
         self.counts: Counter[str] = Counter()
 
     def order(self, what: str, items: Iterable[Any], name: Callable[[Any], object] = str) -> list[Any]:
-        """Items in an order drawn by their names."""
-        return sorted(items, key=lambda item: rank(what, self.seed, self.request.name, name(item)))
+        """Items in a random order that depends on their names and the seed."""
+        return sorted(items, key=lambda item: hash_rank(what, self.seed, self.request.name, name(item)))
 
     def put(self, criterion: str, candidates: Iterator[_Words], most: int, both: bool = False) -> None:
-        """Put candidates until the criterion has `most` questions; with `both`, only where the two words compare."""
+        """Add candidates until the criterion has `most` questions; `both`: only where its two words are comparable."""
         known = {(one.text, one.expected) for one in self.questions if one.criterion in (criterion, "reliability")}
         number = sum(one.criterion == criterion for one in self.questions)
         while number < most and (words := next(candidates, None)) is not None:
@@ -107,80 +229,82 @@ class _Asked:
             rival_prompt = None
         if both and not comparable(expected_prompt, rival_prompt):
             raise CannotExpress("words cannot be compared")
-        text = f"{filled(prefix, GAP, glued)}{suffix}"
+        text = f"{fill_blank(prefix, GAP, glued)}{suffix}"
         return Question(criterion, text, expected, rival, expected_prompt, rival_prompt, near)
 
 
-def _fact(asked: _Asked, rows: Sequence[Any], related: Related, others: int, each: int) -> None:
-    request = asked.request
+def _fact(listed: _QuestionList, rows: Sequence[Any], related: LinkedTables, others: int, each: int) -> None:
+    request = listed.request
     own = [row for row in rows if row.group == request.cluster]
     names = _other_names(request.subject, related.concepts)
-    paraphrases = asked.order("generality", own, _name)
-    asked.put("generality", (_Words(*_text(row), request.new, request.old) for row in paraphrases), each)
-    _locality(asked, rows, {request.subject, *names}, others)
+    paraphrases = listed.order("generality", own, _name)
+    listed.put("generality", (_Words(*_text(row), request.new, request.old) for row in paraphrases), each)
+    _locality(listed, rows, {request.subject, *names}, others)
     if related.inverse is not None:
-        _symmetry(asked, rows, related.inverse, each)
+        _symmetry(listed, rows, related.inverse, each)
     if related.synonym is not None:
-        asked.put("synonymy", _synonymous(asked, related.synonym, related.synonym_objects), each)
-    renamed = _one_each(asked.order("synonymy", (row for row in rows if row.subject in names), _name))
-    asked.put("synonymy", (_Words(*_text(row), request.new, request.old) for row in renamed), each)
+        listed.put("synonymy", _synonymous(listed, related.synonym, related.synonym_objects), each)
+    renamed = _one_each(listed.order("synonymy", (row for row in rows if row.subject in names), _name))
+    listed.put("synonymy", (_Words(*_text(row), request.new, request.old) for row in renamed), each)
 
 
-def _locality(asked: _Asked, rows: Sequence[Any], without: set[str], others: int) -> None:
-    """One prompt for each other subject; half of them, where it can be, about one with the object that is replaced."""
-    request = asked.request
-    # Who has the new object in any case answers it for a reason of their own.
+def _locality(listed: _QuestionList, rows: Sequence[Any], without: set[str], others: int) -> None:
+    """One prompt for each other subject; half of them, if possible, about subjects with the object that is replaced."""
+    request = listed.request
+    # Subjects that have the new object anyway would answer it for a reason of their own.
     without = without | {row.subject for row in rows if row.target == request.new}
-    alike = asked.order("locality", (row for row in rows if row.subject not in without), _name)
+    candidates = listed.order("locality", (row for row in rows if row.subject not in without), _name)
     words: dict[str, _Words] = {}
-    for row in alike:
+    for row in candidates:
         near = row.target == request.old
         words.setdefault(row.subject, _Words(*_text(row), row.target, request.new, near))
     near, far = (iter([one for one in words.values() if one.near == side]) for side in (True, False))
-    asked.put("locality", near, (others + 1) // 2)
-    asked.put("locality", far, others)
-    asked.put("locality", near, others)
+    listed.put("locality", near, (others + 1) // 2)
+    listed.put("locality", far, others)
+    listed.put("locality", near, others)
 
 
-def _symmetry(asked: _Asked, rows: Sequence[Any], inverse: pd.DataFrame, each: int) -> None:
-    """The inverse's patterns about the new and about the old object; the same ones for both."""
-    request = asked.request
+def _symmetry(listed: _QuestionList, rows: Sequence[Any], inverse: pd.DataFrame, each: int) -> None:
+    """The inverse relation's patterns about the new and about the old object, the same ones for both."""
+    request = listed.request
     true = min((row.subject for row in rows if row.target == request.new), default="")
-    patterns = asked.order("symmetry", set(inverse["pattern"]))
+    patterns = listed.order("symmetry", set(inverse["pattern"]))
     for criterion, named in (("symmetry_new", request.new), ("symmetry_old", request.old)):
-        filled = (_around(asked, pattern, named) for pattern in patterns)
-        asked.put(criterion, (_Words(*around, request.subject, true) for around in filled), each)
+        filled = (_around(listed, pattern, named) for pattern in patterns)
+        listed.put(criterion, (_Words(*around, request.subject, true) for around in filled), each)
 
 
-def _synonymous(asked: _Asked, synonym: pd.DataFrame, objects: Mapping[str, str]) -> Iterator[_Words]:
-    """The synonymous relation's patterns about the subject; articles must fit both objects' counterparts."""
-    expected, rival = (objects.get(name, "") for name in (asked.request.new, asked.request.old))
+def _synonymous(listed: _QuestionList, synonym: pd.DataFrame, objects: Mapping[str, str]) -> Iterator[_Words]:
+    """The synonymous relation's patterns about the subject; articles must fit the counterparts of both objects."""
+    expected, rival = (objects.get(name, "") for name in (listed.request.new, listed.request.old))
     if not expected or expected == rival:
-        asked.counts["no synonym of the new object" if not expected else "one synonym for both objects"] += 1
+        listed.counts["no synonym of the new object" if not expected else "one synonym for both objects"] += 1
         return
-    for pattern in asked.order("synonymy", set(synonym["pattern"])):
-        around = _around(asked, pattern, asked.request.subject)
+    for pattern in listed.order("synonymy", set(synonym["pattern"])):
+        around = _around(listed, pattern, listed.request.subject)
         if all(_article_fits(around[0], word) for word in (expected, rival) if word):
             yield _Words(*around, expected, rival)
         else:
-            asked.counts["article does not fit"] += 1
+            listed.counts["article does not fit"] += 1
 
 
-def _agreement(asked: _Asked, rows: Sequence[Any], others: int) -> None:
-    request = asked.request
+def _agreement(listed: _QuestionList, rows: Sequence[Any], others: int) -> None:
+    request = listed.request
     own = next(row for row in rows if row.prompt == request.name)
     if not own.number:
-        asked.counts["number is not known"] += 1
+        listed.counts["number is not known"] += 1
         return
     alike = [row for row in rows if row.number == own.number]
     verbs: dict[tuple[str, str], Any] = {}
-    for row in asked.order("other_verb", alike, _name):
+    for row in listed.order("other_verb", alike, _name):
         if {row.target, row.foil}.isdisjoint({own.target, own.foil}):
             verbs.setdefault((row.target, row.foil), row)
     glued = is_glued(own.prefix, own.text)
-    # The suffix goes with its verb.
-    put = (_Words(own.prefix, verbs[key].suffix, glued, key[1], key[0]) for key in asked.order("other_verb", verbs))
-    asked.put("other_verb", put, others, both=True)
+    # The suffix belongs to its verb.
+    candidates = (
+        _Words(own.prefix, verbs[key].suffix, glued, key[1], key[0]) for key in listed.order("other_verb", verbs)
+    )
+    listed.put("other_verb", candidates, others, both=True)
     whole = [row for row in alike if row.cue_at >= 0 and row.distractor_at >= 0]
     distractors = {row.distractor for row in whole if row.distractor.lower() != own.distractor.lower()}
     strangers = [row for row in whole if row.noun and row.noun != own.noun]
@@ -190,13 +314,13 @@ def _agreement(asked: _Asked, rows: Sequence[Any], others: int) -> None:
         "other_both": {(_placed(row, own), row.distractor) for row in strangers if row.distractor in distractors},
     }
     for criterion, swap in swaps.items():
-        prefixes = [_swapped(own, *words) for words in asked.order(criterion, swap)]
-        put = (_Words(prefix, own.suffix, glued, request.new, request.old) for prefix in prefixes)
-        asked.put(criterion, put, others, both=True)
+        prefixes = [_swapped(own, *words) for words in listed.order(criterion, swap)]
+        candidates = (_Words(prefix, own.suffix, glued, request.new, request.old) for prefix in prefixes)
+        listed.put(criterion, candidates, others, both=True)
 
 
 def _swapped(row: Any, cue: str, distractor: str) -> str:
-    """A pair's prefix with another cue and another distractor; the cue stands first."""
+    """A pair's prefix with another cue and another distractor; the cue comes first."""
     cue_end, end = row.cue_at + len(row.cue), row.distractor_at + len(row.distractor)
     return "".join(
         (row.prefix[: row.cue_at], cue, row.prefix[cue_end : row.distractor_at], distractor, row.prefix[end:])
@@ -204,7 +328,7 @@ def _swapped(row: Any, cue: str, distractor: str) -> str:
 
 
 def _placed(row: Any, own: Any) -> str:
-    """Another pair's cue with the capital that its new place asks for; a name keeps its own."""
+    """Another pair's cue, capitalised as its new place requires; a name keeps its capital."""
     if own.cue_at == 0:
         return row.cue[0].upper() + row.cue[1:]
     begins = row.cue_at == 0 and row.cue.split()[0].lower() in BEFORE_HEAD
@@ -220,11 +344,11 @@ def _text(row: Any) -> tuple[str, str, bool]:
     return row.prefix, row.suffix, is_glued(row.prefix, row.text)
 
 
-def _around(asked: _Asked, pattern: str, subject: str) -> tuple[str, str, bool]:
-    """The same of a pattern about a subject."""
+def _around(listed: _QuestionList, pattern: str, subject: str) -> tuple[str, str, bool]:
+    """Prefix, suffix and whether the answer is glued, of a pattern about a subject."""
     before, after = around_gap(pattern, subject)
     prefix, glued = before_gap(before)
-    return prefix, "" if asked.tokenizer.objective == "causal" else after, glued
+    return prefix, "" if listed.tokenizer.objective == "causal" else after, glued
 
 
 def _other_names(subject: str, concepts: Mapping[str, str]) -> set[str]:
@@ -234,7 +358,7 @@ def _other_names(subject: str, concepts: Mapping[str, str]) -> set[str]:
 
 
 def _one_each(rows: Iterable[Any]) -> list[Any]:
-    """Rows with one of each subject before a second of any."""
+    """Rows in an order that takes one of each subject before a second of any."""
     turns: Counter[str] = Counter()
     order = []
     for place, row in enumerate(rows):
@@ -244,6 +368,12 @@ def _one_each(rows: Iterable[Any]) -> list[Any]:
 
 
 def _article_fits(prefix: str, word: str) -> bool:
-    """Whether "a" or "an" right before the gap, if there is one, goes with a word's first letter."""
+    """Whether "a" or "an" right before the blank, if any, fits a word's first letter."""
     article = prefix.split()[-1].lower() if prefix else ""
     return article not in ("a", "an") or (article == "an") == (word[0].lower() in "aeiou")
+
+
+def _concepts(path: str) -> dict[str, str]:
+    """The concept that each subject is a name of, for relations whose facts name one."""
+    rows = read_rows(path, {"sub_label": str}, {"concept": str})
+    return {row["sub_label"]: row["concept"] for row in rows if row.get("concept")}

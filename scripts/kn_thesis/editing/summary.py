@@ -1,30 +1,46 @@
-"""The tables of the chapter on editing, from the edits of every model, editor and task."""
+"""Tables of the chapter on editing, from the edits of every model, editor and task.
+
+`summarise` makes all of them; `add_published` puts what others reported beside what is measured.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from kn_thesis.clusters import holm
-from kn_thesis.editing import criteria, directions, fluency, layers
-from kn_thesis.editing.criteria import criteria_rows, criteria_tests, in_order, per_edit, pooled
-from kn_thesis.editing.fluency import fluency_row
-from kn_thesis.editing.layers import cue_effects, layer_rows, localization_rows
-from kn_thesis.editing.names import CRITERIA
-from kn_thesis.editing.published import with_published
-from kn_thesis.editing.results import Editing
-from kn_thesis.frames import joined, keyed
-from kn_thesis.tracing.results import read_tracing
+from kn_thesis.editing import statistics
+from kn_thesis.editing.statistics import (
+    criteria_rows,
+    criteria_tests,
+    cue_effects,
+    fluency_row,
+    in_order,
+    layer_rows,
+    localization_rows,
+    per_edit,
+    pooled,
+)
+from kn_thesis.editing.tables import CRITERIA, Editing
+from kn_thesis.files import joined, keyed
+from kn_thesis.stats import holm
+from kn_thesis.tracing.tables import read_tracing
 
 
 @dataclass(frozen=True)
 class Settings:
-    """level: of significance. resamples, confidence, seed: of the bootstrap; permutations are as many as resamples."""
+    """Settings of the chapter's statistics.
+
+    Attributes:
+        level: of significance.
+        resamples: of the bootstrap; there are as many permutations.
+        confidence: of the intervals.
+        seed: of both.
+    """
 
     level: float
     resamples: int
@@ -33,19 +49,23 @@ class Settings:
 
     @property
     def interval(self) -> dict[str, float]:
-        """What `clusters.clustered_interval` asks."""
+        """Arguments of `stats.clustered_interval`."""
         return {"resamples": self.resamples, "confidence": self.confidence, "seed": self.seed}
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Each with the model and its family first.
+    """Tables of the chapter; each has the model and its family first. The task "all" stands for all tasks of a kind.
 
-    editing: criteria.criteria_rows by editor, kind and task, and over the tasks of a kind (task "all"), with published
-    and source. tests: criteria.criteria_tests by editor and kind, with p_holm over a model's rows and differs. skipped:
-    edits by status. fluency: fluency.fluency_row by editor, kind and task, and "all". layers: layers.layer_rows by kind
-    and task, and "all". localization: layers.localization_rows. directions: directions.direction_rows, p corrected over
-    a pair of models. completions: `completion_rows`.
+    Attributes:
+        editing: `statistics.criteria_rows` by editor, kind and task, and "all"; with published and source.
+        tests: `statistics.criteria_tests` by editor and kind, with p_holm over a model's rows and differs.
+        skipped: number of requests by editor, kind, task and status.
+        fluency: `statistics.fluency_row` by editor, kind and task, and "all".
+        layers: `statistics.layer_rows` by kind and task, and "all".
+        localization: `statistics.localization_rows`.
+        directions: `statistics.direction_rows`, p corrected over a pair of models.
+        completions: `completion_rows` by editor, kind and task.
     """
 
     editing: pd.DataFrame
@@ -61,19 +81,19 @@ class Tables:
 COMPLETIONS = ["edit", "subject", "old", "new", "criterion", "question", "before", "after", "expected", "holds"]
 MODEL, EDITOR = ("model", "family"), ("model", "family", "editor", "kind")
 HEADS = {
-    "editing": [*EDITOR, "task", *criteria.COLUMNS, "published", "source"],
-    "tests": [*EDITOR, *criteria.TESTS, "p_holm", "differs"],
+    "editing": [*EDITOR, "task", *statistics.CRITERIA_COLUMNS, "published", "source"],
+    "tests": [*EDITOR, *statistics.TESTS, "p_holm", "differs"],
     "skipped": [*EDITOR, "task", "status", "edits"],
-    "fluency": [*EDITOR, "task", *fluency.COLUMNS],
-    "layers": [*MODEL, "kind", "task", *layers.LAYERS],
-    "localization": [*MODEL, *layers.LOCALIZATION],
-    "directions": directions.HEAD,
+    "fluency": [*EDITOR, "task", *statistics.FLUENCY_COLUMNS],
+    "layers": [*MODEL, "kind", "task", *statistics.LAYERS],
+    "localization": [*MODEL, *statistics.LOCALIZATION],
+    "directions": statistics.DIRECTION_HEAD,
     "completions": [*EDITOR, "task", *COMPLETIONS],
 }
 
 
 def read_editing(folder: str | Path, task: str) -> Editing:
-    """The tables of one model, editor and task: {task}.edits.parquet, {task}.questions.parquet, {task}.completions.…"""
+    """Read the tables of a task from the folder of a model and editor: {task}.edits.parquet and so on."""
     names = ("edits", "questions", "completions")
     return Editing(*(pd.read_parquet(Path(folder) / f"{task}.{name}.parquet") for name in names))
 
@@ -93,24 +113,33 @@ def summarise(
     published: Mapping[str, Any],
     settings: Settings,
 ) -> Tables:
-    """All tables of the chapter; kinds by task, families by model, all else by model.
+    """Make all tables of the chapter.
 
-    The edits lie at {folder}/{model}/{editor}/{task}.*.parquet, sweeps of layers of the tasks `swept` at
-    {folder}/{model}/layers/{task}.parquet, effects of the tasks `traced` at {tracing}/{model}/. pairs: models family,
-    both, one_way (see `directions`). shown: of how many edits continuations are kept. published: of published.yaml.
+    Args:
+        folder: of edits, at {model}/{editor}/{task}.*.parquet, and of sweeps, at {model}/layers/{task}.parquet.
+        tasks: edited tasks, by model.
+        editors: by model.
+        kinds: "relation" or "paradigm", by task.
+        families: by model.
+        swept: tasks whose layers were swept, by model.
+        traced: those of them that were traced, by model.
+        tracing: folder of tracing effects, at {model}/.
+        pairs: family, both and one_way of each pair of models (see `statistics.direction_rows`).
+        shown: number of edits whose continuations are kept.
+        published: section `editing` of resources/published.yaml.
+        settings: of the statistics.
     """
-    found: dict[str, list[pd.DataFrame]] = {name: [] for name in HEADS}
-    asked: dict[tuple[str, str], dict[str, pd.DataFrame]] = {}
-    for model, named in tasks.items():
+    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in HEADS}
+    averaged: dict[tuple[str, str], dict[str, pd.DataFrame]] = {}
+    for model, tasks_of_model in tasks.items():
         key = {"model": model, "family": families[model]}
         for editor in editors[model]:
-            editings = {task: read_editing(Path(folder) / model / editor, task) for task in named}
-            asked[model, editor] = {task: per_edit(editing) for task, editing in editings.items()}
-            for kind, members in _by_kind(named, kinds).items():
+            editings = {task: read_editing(Path(folder) / model / editor, task) for task in tasks_of_model}
+            averaged[model, editor] = {task: per_edit(editing) for task, editing in editings.items()}
+            for kind, members in _by_kind(tasks_of_model, kinds).items():
                 of_kind = {task: editings[task] for task in members}
-                parts = _one_kind(of_kind, asked[model, editor], kind, shown, settings)
-                for name, part in parts.items():
-                    found[name].append(keyed(part, key | {"editor": editor, "kind": kind}))
+                for name, part in _one_kind(of_kind, averaged[model, editor], kind, shown, settings).items():
+                    parts[name].append(keyed(part, key | {"editor": editor, "kind": kind}))
         effects = {
             task: cue_effects(read_tracing(Path(tracing) / model, task), kinds[task])
             for task in swept.get(model, ())
@@ -122,35 +151,35 @@ def summarise(
         }
         for kind, members in _by_kind(list(sweeps), kinds).items():
             rows = _layers({task: sweeps[task] for task in members}, effects, settings)
-            found["layers"].append(keyed(rows, key | {"kind": kind}))
-        tested = {"level": settings.level, "permutations": settings.resamples, "seed": settings.seed}
-        found["localization"].append(keyed(localization_rows(sweeps, effects, kinds, **tested), key))
+            parts["layers"].append(keyed(rows, key | {"kind": kind}))
+        options = {"level": settings.level, "permutations": settings.resamples, "seed": settings.seed}
+        parts["localization"].append(keyed(localization_rows(sweeps, effects, kinds, **options), key))
     for pair in pairs:
-        found["directions"].append(_direction(pair, asked, kinds, settings))
-    tables = {name: joined(parts, HEADS[name]) for name, parts in found.items()}
-    tables["editing"] = with_published(tables["editing"], published)[HEADS["editing"]]
+        parts["directions"].append(_direction(pair, averaged, kinds, settings))
+    tables = {name: joined(frames, HEADS[name]) for name, frames in parts.items()}
+    tables["editing"] = add_published(tables["editing"], published)[HEADS["editing"]]
     tables["tests"] = _corrected(tables["tests"], settings.level)
     return Tables(**tables)
 
 
 def _one_kind(
-    editings: Mapping[str, Editing], asked: Mapping[str, pd.DataFrame], kind: str, shown: int, settings: Settings
+    editings: Mapping[str, Editing], averaged: Mapping[str, pd.DataFrame], kind: str, shown: int, settings: Settings
 ) -> dict[str, pd.DataFrame]:
-    """Of one model, editor and kind: tables without the columns of these."""
-    asked = {task: asked[task] for task in editings}
+    """Tables of one model, editor and kind, without the columns that say which."""
+    averaged = {task: averaged[task] for task in editings}
     edits = {task: editing.edits for task, editing in editings.items()}
     groups = {task: [task] for task in editings} | {"all": list(editings)}
-    shares, free = [], []
+    shares, fluency = [], []
     for name, members in groups.items():
-        rows = criteria_rows(pooled({task: asked[task] for task in members}), **settings.interval)
+        rows = criteria_rows(pooled({task: averaged[task] for task in members}), **settings.interval)
         shares.append(keyed(rows, {"task": name}))
         table = pd.concat([edits[task] for task in members], ignore_index=True)
         if len(table):
-            free.append({"task": name} | fluency_row(table, **settings.interval))
+            fluency.append({"task": name} | fluency_row(table, **settings.interval))
     counts = {task: table["status"].astype(str).value_counts().sort_index() for task, table in edits.items()}
     return {
-        "editing": joined(shares, ["task", *criteria.COLUMNS]),
-        "tests": criteria_tests(pooled(asked), kind),
+        "editing": joined(shares, ["task", *statistics.CRITERIA_COLUMNS]),
+        "tests": criteria_tests(pooled(averaged), kind),
         "skipped": joined(
             [
                 keyed(count.rename_axis("status").reset_index(name="edits"), {"task": task})
@@ -158,7 +187,7 @@ def _one_kind(
             ],
             ["task", "status", "edits"],
         ),
-        "fluency": pd.DataFrame(free, columns=["task", *fluency.COLUMNS]),
+        "fluency": pd.DataFrame(fluency, columns=["task", *statistics.FLUENCY_COLUMNS]),
         "completions": joined(
             [keyed(completion_rows(editing, shown), {"task": task}) for task, editing in editings.items()],
             ["task", *COMPLETIONS],
@@ -167,20 +196,26 @@ def _one_kind(
 
 
 def completion_rows(editing: Editing, shown: int) -> pd.DataFrame:
-    """The continuations of the first `shown` edits, by name, that have any; columns COMPLETIONS.
+    """Collect the continuations of the first edits that have any.
 
-    Beside each stand what is expected, and whether the criterion holds afterwards ("" where that was not asked).
+    Args:
+        editing: tables of one task.
+        shown: number of edits, in the order of their names.
+
+    Returns:
+        Columns COMPLETIONS: each continuation with the expected word and whether the criterion holds after the edit (""
+        where there is no such question).
     """
     key = ["edit", "criterion", "question"]
     rows = in_order(editing.completions, key)
     rows = rows[rows["edit"].isin(rows["edit"].unique()[:shown])]
-    asked = in_order(editing.questions, [*key, "expected", "rival"]).drop_duplicates(key)
-    asked = asked[[*key, "expected"]].assign(holds=asked["holds_after"].astype(bool).astype(object))
+    questions = in_order(editing.questions, [*key, "expected", "rival"]).drop_duplicates(key)
+    questions = questions[[*key, "expected"]].assign(holds=questions["holds_after"].astype(bool).astype(object))
     rows = rows.merge(editing.edits[["edit", "subject", "old", "new"]], on="edit", how="left")
-    rows = rows.merge(asked, on=key, how="left").astype({"expected": object, "holds": object})
+    rows = rows.merge(questions, on=key, how="left").astype({"expected": object, "holds": object})
     for name in ("expected", "holds"):
         rows[name] = rows[name].where(rows[name].notna(), "")
-    place = rows["criterion"].map(list(CRITERIA).index)
+    place = rows["criterion"].map(CRITERIA.index)
     order = ["edit", "place", "question"]
     return rows.assign(place=place).sort_values(order, kind="stable", ignore_index=True)[COMPLETIONS]
 
@@ -196,31 +231,33 @@ def _layers(
         traced = [effects[task] for task in members if task in effects]
         rows = layer_rows(sweep, pd.concat(traced) if traced else None, **settings.interval)
         parts.append(keyed(rows, {"task": name}))
-    return joined(parts, ["task", *layers.LAYERS])
+    return joined(parts, ["task", *statistics.LAYERS])
 
 
 def _direction(
     pair: Mapping[str, str],
-    asked: Mapping[tuple[str, str], Mapping[str, pd.DataFrame]],
+    averaged: Mapping[tuple[str, str], Mapping[str, pd.DataFrame]],
     kinds: Mapping[str, str],
     settings: Settings,
 ) -> pd.DataFrame:
-    """Rows of one pair of models, over the editors and relations that both have; `asked` by model and editor."""
+    """Rows of one pair of models over the editors and relations that both have; `averaged` by model and editor."""
     models = {name: pair[name] for name in ("both", "one_way")}
     parts = []
-    for editor in (editor for model, editor in asked if model == pair["both"] and (pair["one_way"], editor) in asked):
+    for editor in (
+        editor for model, editor in averaged if model == pair["both"] and (pair["one_way"], editor) in averaged
+    ):
         tables = [
-            {task: table for task, table in asked[model, editor].items() if kinds[task] == "relation"}
+            {task: table for task, table in averaged[model, editor].items() if kinds[task] == "relation"}
             for model in models.values()
         ]
-        rows = directions.direction_rows(*tables, settings.confidence)
+        rows = statistics.direction_rows(*tables, settings.confidence)
         parts.append(keyed(rows, {"family": pair["family"], **models, "editor": editor}))
-    head = ["family", *models, "editor", *directions.COLUMNS]
-    return directions.corrected(joined(parts, head), settings.level)
+    head = ["family", *models, "editor", *statistics.DIRECTION_COLUMNS]
+    return statistics.correct_directions(joined(parts, head), settings.level)
 
 
 def _corrected(tests: pd.DataFrame, level: float) -> pd.DataFrame:
-    """With p_holm over the rows of each model, and differs."""
+    """The tests with p_holm over the rows of each model, and differs."""
     tests = tests.assign(p_holm=np.nan)
     for _, part in tests.groupby("model", sort=False):
         tests.loc[part.index, "p_holm"] = holm(part["p"].to_numpy(dtype=float))
@@ -228,5 +265,61 @@ def _corrected(tests: pd.DataFrame, level: float) -> pd.DataFrame:
 
 
 def _by_kind(tasks: Sequence[str], kinds: Mapping[str, str]) -> dict[str, list[str]]:
-    """Tasks of each kind, in the order they come in."""
+    """Tasks of each kind, in their order."""
     return {kind: [task for task in tasks if kinds[task] == kind] for kind in dict.fromkeys(kinds[t] for t in tasks)}
+
+
+class PublishedResult(NamedTuple):
+    """A published result, and the rows that it belongs to.
+
+    Attributes:
+        task: "all" for all tasks about facts.
+        family: "" for any family.
+        text: the result in words.
+        source: where it was published.
+    """
+
+    editor: str
+    task: str
+    criterion: str
+    family: str
+    text: str
+    source: str
+
+
+def add_published(table: pd.DataFrame, published: Mapping[str, Any]) -> pd.DataFrame:
+    """Add what others reported.
+
+    Args:
+        table: with the columns family, editor, kind, task and criterion.
+        published: section `editing` of resources/published.yaml.
+
+    Returns:
+        The table with the columns published (text) and source, "" where nothing was reported.
+    """
+    result = table.assign(published="", source="").astype({"published": object, "source": object})
+    for reported in published_results(published):
+        rows = (result["editor"] == reported.editor) & (result["task"] == reported.task)
+        rows &= result["criterion"] == reported.criterion
+        if reported.task == "all":
+            rows &= result["kind"] == "relation"
+        if reported.family:
+            rows &= result["family"] == reported.family
+        result.loc[rows, ["published", "source"]] = [reported.text, reported.source]
+    return result
+
+
+def published_results(published: Mapping[str, Any]) -> Iterator[PublishedResult]:
+    """Yield the poster's examples of ROME, by task and criterion, and how often edits of neurons succeed elsewhere."""
+    examples = published["rome_examples"]
+    for example in examples.values():
+        for criterion, outcome in example["criteria"].items() if isinstance(example, Mapping) else ():
+            outcomes = "; ".join(f"{what}: {', '.join(texts)}" for what, texts in outcome.items())
+            text = f"{examples['model']}, one example, {outcomes}"
+            yield PublishedResult("rome", example["task"], criterion, examples["family"], text, examples["source"])
+    measured = published["neuron_edit_reliability"]
+    sets = {name: values for name, values in measured.items() if name != "source"}
+    shares = "; ".join(
+        f"{name}: {', '.join(f'{model} {value} %' for model, value in values.items())}" for name, values in sets.items()
+    )
+    yield PublishedResult("knowledge_neuron", "all", "reliability", "", shares, measured["source"])

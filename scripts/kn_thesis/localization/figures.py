@@ -1,4 +1,4 @@
-"""Figures of the chapter on localization."""
+"""Figures of the chapter on localization: scores of determiners, neurons per layer, measures per task."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from kn_thesis.localization.summary import DETERMINERS
 from kn_thesis.report.style import FAMILY_COLOURS, KIND_COLOURS
 
-DETERMINERS = ("this", "that", "these", "those")
 DETERMINER_TASK = "determiner_noun_agreement_2"  # the target is the determiner
 NOUN_TASK = "determiner_noun_agreement_1"  # the target is the noun
 MARKERS = "os^Dv*PX"
-MEASURES = {"R2_1": "R²₁", "tau": "τ", "KN": "|KN|"}
+MEASURE_LABELS = {"R2_1": "R²₁", "tau": "τ", "KN": "|KN|"}
 
 
-def plot_determiner_neurons(neurons: pd.DataFrame, most: int = 8) -> Figure:
-    """Heat map of determiners × neurons, a panel per model: mean score as a share of largest score.
+def plot_determiner_neurons(neurons: pd.DataFrame, limit: int = 8) -> Figure:
+    """Draw a heat map of determiners × neurons, a panel per model: the mean score as a share of the largest score.
 
-    `neurons` are the tables of rule select_neurons (columns model, task, group, number, layer, neuron, selected,
-    mean_relative_score). A model whose target can be the determiner has a row for each determiner; a causal one sees
-    the determiner and answers with the noun: its rows are singular and plural nouns, means over their groups. Shown
-    are the `most` strongest of the neurons that are knowledge neurons of any row.
+    If a model's target can be the determiner, its panel has a row for each determiner. A causal model sees the
+    determiner and predicts the noun; its rows are singular and plural nouns, means over their groups.
+
+    Args:
+        neurons: The tables of rule select_neurons, with the columns model, task, group, number, layer, neuron,
+            selected and mean_relative_score.
+        limit: Maximum number of neurons in a panel: the strongest that are knowledge neurons of any row.
     """
-    parts = {model: _determiner_scores(rows, most) for model, rows in neurons.groupby("model", sort=False)}
+    parts = {model: _determiner_scores(rows, limit) for model, rows in neurons.groupby("model", sort=False)}
     widths = [max(3, table.shape[1]) for table in parts.values()] or [3]
     figure, axes = plt.subplots(
         1, max(1, len(parts)), figsize=(2.2 + 0.72 * sum(widths), 3.6), width_ratios=widths, squeeze=False
@@ -53,8 +56,8 @@ def plot_determiner_neurons(neurons: pd.DataFrame, most: int = 8) -> Figure:
     return figure
 
 
-def _determiner_scores(neurons: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Rows of one model's panel, columns (layer, neuron) in order; empty when there is nothing to show."""
+def _determiner_scores(neurons: pd.DataFrame, limit: int) -> pd.DataFrame:
+    """Return the rows of one model's panel, with columns (layer, neuron) in order; empty if there are none."""
     determiners = neurons[neurons["group"].isin(DETERMINERS)]
     if len(determiners):
         tasks = list(dict.fromkeys(determiners["task"]))
@@ -64,17 +67,21 @@ def _determiner_scores(neurons: pd.DataFrame, most: int) -> pd.DataFrame:
         rows = neurons[(neurons["task"] == NOUN_TASK) & neurons["number"].isin(["singular", "plural"])]
         rows = rows.assign(row=rows["number"] + " nouns")
         key, order = "row", ["singular nouns", "plural nouns"]
-    chosen = rows.groupby(["layer", "neuron"])["selected"].any()
+    selected = rows.groupby(["layer", "neuron"])["selected"].any()
     means = rows.groupby([key, "layer", "neuron"])["mean_relative_score"].mean().unstack(["layer", "neuron"])
     if means.empty:
         return pd.DataFrame()
-    means = means[chosen[chosen].index].reindex([name for name in order if name in means.index])
-    strongest = means.max().sort_values(ascending=False, kind="stable").index[:most]
+    means = means[selected[selected].index].reindex([name for name in order if name in means.index])
+    strongest = means.max().sort_values(ascending=False, kind="stable").index[:limit]
     return means[sorted(strongest)].clip(lower=0)
 
 
 def plot_neurons_per_layer(table: pd.DataFrame) -> Figure:
-    """Share of the knowledge neurons in each layer, a panel per model: paradigms against relations (`layer_table`)."""
+    """Draw the share of knowledge neurons in each layer, paradigms against relations, a panel per model.
+
+    Args:
+        table: From `summary.layer_table`.
+    """
     models = list(dict.fromkeys(table["model"]))
     figure, axes = plt.subplots(1, len(models), figsize=(1.5 + 3.2 * len(models), 3.4), sharey=True, squeeze=False)
     labels = {"paradigm": "syntactic (paradigms)", "relation": "factual (relations)"}
@@ -95,9 +102,10 @@ def plot_neurons_per_layer(table: pd.DataFrame) -> Figure:
 
 
 def plot_localization_by_task(table: pd.DataFrame) -> Figure:
-    """R²₁, τ and |KN| per task with their intervals, published values as hollow markers.
+    """Draw R²₁, τ and |KN| per task with their intervals, and published values as hollow markers.
 
-    `table` is results/tables/localization.csv.
+    Args:
+        table: results/tables/localization.csv.
     """
     tasks = list(dict.fromkeys(table.sort_values("kind", kind="stable")["task"]))
     place = {task: number for number, task in enumerate(tasks)}
@@ -109,12 +117,12 @@ def plot_localization_by_task(table: pd.DataFrame) -> Figure:
         colour, marker = FAMILY_COLOURS.get(rows["family"].iloc[0], "#555555"), MARKERS[number % len(MARKERS)]
         shift = 0.6 * ((number + 0.5) / len(models) - 0.5)
         at = rows["task"].map(place) + shift
-        for axis, measure in zip(axes, MEASURES, strict=True):
+        for axis, measure in zip(axes, MEASURE_LABELS, strict=True):
             axis.hlines(at, rows[f"{measure}_low"], rows[f"{measure}_high"], color=colour, linewidth=1.5, alpha=0.7)
             axis.plot(rows[measure], at, marker, color=colour, markersize=5, linestyle="none")
             axis.plot(rows[f"published_{measure}"], at, "D", mfc="none", mec="black", markersize=6, linestyle="none")
         handles.append(Line2D([], [], color=colour, marker=marker, label=model))
-    for axis, (measure, label) in zip(axes, MEASURES.items(), strict=True):
+    for axis, (measure, label) in zip(axes, MEASURE_LABELS.items(), strict=True):
         axis.set_title(label)
         axis.set_xlim(left=0, right=1 if measure == "R2_1" else None)
         boundary = (table.drop_duplicates("task")["kind"] == "paradigm").sum()

@@ -1,15 +1,21 @@
-"""What a model's config.json may say: sizes that a model can have, and weights as they are."""
+"""Checks of a model's config.json and tokenizer.json that need neither transformers nor torch."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from kn_thesis.errors import UserError
 
-# What the known families call the sizes in their config.json, and the largest that is believed.
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+AGAIN = "take it from its source again"
+# Names of sizes in the config.json of the known families, and the maximum that is accepted.
 SIZES = {
     **dict.fromkeys(("num_hidden_layers", "n_layer"), 1000),
     **dict.fromkeys(("num_attention_heads", "n_head", "num_key_value_heads", "head_dim"), 100_000),
@@ -18,16 +24,17 @@ SIZES = {
     "rotary_dim": 100_000,
 }
 SMALL = ("layer_norm_eps", "layer_norm_epsilon", "rms_norm_eps")
-
-
-WINDOW = 4096  # of Mistral's attention, where its config.json does not say
+WINDOW = 4096  # sliding window of a Mistral whose config.json does not name one
 
 
 def positions(config: Mapping[str, Any]) -> int | None:
-    """The longest input, in tokens, that a model's config.json allows; None when it does not say.
+    """Return the maximum number of tokens that a model's config.json allows; None if it does not say.
 
-    RoBERTa counts positions from the one after its padding token's. A window of attention (Mistral's, Qwen2's) leaves
-    an input alone that is no longer than it: every token still sees all before it.
+    RoBERTa counts positions from the one after its padding token's. The sliding window of Mistral and Qwen2 is a
+    limit too: in a longer input, tokens would not see all tokens before them.
+
+    Args:
+        config: The content of config.json.
     """
     family, limits = config.get("model_type"), [config.get("max_position_embeddings"), config.get("n_positions")]
     if family == "mistral" or (family == "qwen2" and config.get("use_sliding_window")):
@@ -40,21 +47,32 @@ def positions(config: Mapping[str, Any]) -> int | None:
 
 
 def check_config(config: Mapping[str, Any], name: str) -> None:
-    """Raise UserError for sizes that no model has: the library would fail in its own words, or never end."""
+    """Check the sizes in a config.json, before a library fails on them obscurely or never ends.
+
+    Args:
+        config: The content of config.json.
+        name: What messages call the model.
+
+    Raises:
+        UserError: A size is impossible, sizes do not fit together, or the weights are quantized.
+    """
     if config.get("quantization_config"):
         raise UserError(
             f"{name} is quantized, and quantized weights are not read; choose the model with its own weights"
         )
-    for key, most in SIZES.items():
+    for key, maximum in SIZES.items():
         value = config.get(key)
-        if value is not None and (type(value) is not int or not 1 <= value <= most):
+        if value is not None and (type(value) is not int or not 1 <= value <= maximum):
             raise UserError(
-                f"config.json of {name}: {key} is a whole number from 1 to {most}, not {_few(value)}; fetch it again"
+                f"config.json of {name}: {key} is a whole number from 1 to {maximum}, not {_shortened(value)}; "
+                "fetch it again"
             )
     for key in SMALL:
         value = config.get(key)
         if value is not None and not (type(value) in (int, float) and math.isfinite(value) and 0 <= value < 1):
-            raise UserError(f"config.json of {name}: {key} is a number from 0 to 1, not {_few(value)}; fetch it again")
+            raise UserError(
+                f"config.json of {name}: {key} is a number from 0 to 1, not {_shortened(value)}; fetch it again"
+            )
     for width, heads in (("hidden_size", "num_attention_heads"), ("n_embd", "n_head")):
         if config.get(width) and config.get(heads) and not config.get("head_dim") and config[width] % config[heads]:
             raise UserError(
@@ -67,7 +85,28 @@ def check_config(config: Mapping[str, Any], name: str) -> None:
         )
 
 
-def _few(value: Any) -> str:
-    """A value in JSON, cut short."""
+def _shortened(value: Any) -> str:
+    """Return a value in JSON, cut to 60 characters."""
     text = json.dumps(value) if not isinstance(value, int) or abs(value) < 10**40 else "a number of more than 40 digits"
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """Read a tokenizer.json.
+
+    Raises:
+        UserError: The file holds no tokenizer, or its vocabulary lacks the unknown token that it names.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except BaseException as error:  # the library raises nothing narrower, and Rust's panics are no `Exception`
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: no tokenizer can be read from it ({reason}): {AGAIN}") from None
+    unknown = getattr(tokenizer.model, "unk_token", None)
+    if unknown is not None and tokenizer.token_to_id(unknown) is None:
+        raise UserError(f"{path}: its vocabulary lacks its own token for unknown words, {unknown[:60]!r}: {AGAIN}")
+    return tokenizer

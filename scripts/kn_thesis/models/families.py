@@ -1,18 +1,27 @@
-"""The families the study knows."""
+"""The families that the study knows, by name."""
 
 from __future__ import annotations
 
 from kn_thesis.errors import UserError
-from kn_thesis.models import bert, gpt2, gptj, llama, mistral, qwen2, roberta
 from kn_thesis.models.adapter import Family
+from kn_thesis.models.bert import BERT, ROBERTA
+from kn_thesis.models.gpt2 import GPT2
+from kn_thesis.models.gptj import GPTJ
+from kn_thesis.models.llama import LLAMA, MISTRAL, QWEN2
 
-# Plain imports, so that a change in an adapter is seen by the rules whose results depend on it.
-_MODULES = (bert, gpt2, llama, roberta, gptj, mistral, qwen2)
-FAMILIES = {module.FAMILY.name: module.FAMILY for module in _MODULES}
+FAMILIES = {family.name: family for family in (BERT, GPT2, LLAMA, ROBERTA, GPTJ, MISTRAL, QWEN2)}
 
 
 def family_named(name: str, where: str = "") -> Family:
-    """The family of that name (Hugging Face's `model_type`); a UserError that names `where` when there is none."""
+    """Return the family with a name.
+
+    Args:
+        name: Hugging Face's `model_type`.
+        where: The file or setting that names it, for the error message.
+
+    Raises:
+        UserError: There is no such family.
+    """
     if name not in FAMILIES:
         place = f" in {where}" if where else ""
         raise UserError(

@@ -1,4 +1,4 @@
-"""Figures of the chapter on models."""
+"""Figure of the chapter on models: accuracies with intervals, per model and task."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from matplotlib.lines import Line2D
 from kn_thesis.report.style import FAMILY_COLOURS, panels
 
 BLANK = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-OFFSETS = {"trained": -0.17, "held_out": 0.17}  # both splits of a relation in one line, seen paraphrases above
+OFFSETS = {"trained": -0.17, "held_out": 0.17}  # both splits of a relation share a line, trained paraphrases above
 
 
 def plot_accuracy(summary: pd.DataFrame) -> Figure:
-    """Accuracy with its interval, a panel per model and a line per task; `summary` is the table models.csv.
+    """Draw accuracies with their intervals, a panel per model and a line per task.
 
-    Filled dots are pairs and paraphrases that were kept out of training, hollow ones paraphrases seen in it; a grey
-    tick is the accuracy demanded. Where a model is not asked a task the line says so.
+    Filled dots are pairs and paraphrases held out of training, hollow dots paraphrases seen in training. A grey tick is
+    the demanded accuracy. The line of a task that a model is not asked says so.
+
+    Args:
+        summary: The table models.csv.
     """
     models = list(dict.fromkeys(summary["model"]))
     tasks = list(dict.fromkeys(summary.sort_values("kind", kind="stable")["task"]))

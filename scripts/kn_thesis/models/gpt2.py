@@ -1,4 +1,4 @@
-"""GPT-2 (Radford et al. 2019): causal, norms before each sublayer, learned positions, one matrix for q, k and v."""
+"""Adapter of GPT-2 (Radford et al. 2019): causal, a norm before each sublayer, learned positions, joint q, k and v."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from kn_thesis.models.adapter import Adapter, Family
 
 
 class Gpt2Adapter:
-    """A `GPT2LMHeadModel`, taken apart; see `Adapter`."""
+    """A `GPT2LMHeadModel`, split into the steps of `Adapter`."""
 
     family = "gpt2"
     objective = "causal"
 
     def __init__(self, module: Any) -> None:
-        """Take `module` (in evaluation mode) as it is; nothing is copied."""
+        """Wrap `module`, which is in evaluation mode; nothing is copied."""
         config, body = module.config, module.transformer
         self._words, self._places, self._blocks, self._norm = body.wte, body.wpe, body.h, body.ln_f
         self._head = module.lm_head
@@ -27,7 +27,7 @@ class Gpt2Adapter:
         self.vocabulary, self.longest = config.vocab_size, config.n_positions
 
     def embed(self, input_ids: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Words and positions."""
+        """Word and position embeddings."""
         words = self._words(input_ids) if noise is None else self._words(input_ids) + noise
         return words + self._places(torch.arange(input_ids.shape[-1], device=input_ids.device))
 
@@ -47,7 +47,7 @@ class Gpt2Adapter:
         return queries, keys, values
 
     def scaling(self, layer: int) -> float:
-        """All of the configuration's scalings."""
+        """Includes every scaling that the configuration names."""
         return self._blocks[layer].attn.scaling
 
     def attention_output(self, layer: int, context: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class Gpt2Adapter:
         return self._blocks[layer].mlp.act(preactivation)
 
     def mlp_output(self, layer: int, neurons: Tensor) -> Tensor:
-        """Value matrix."""
+        """Down-projection."""
         return self._blocks[layer].mlp.c_proj(neurons)
 
     def after_mlp(self, layer: int, state: Tensor, mlp: Tensor) -> Tensor:
@@ -87,12 +87,12 @@ class Gpt2Adapter:
         """A layer."""
         return self._blocks[layer]
 
-    def value_matrix(self, layer: int) -> nn.Module:
+    def down_projection(self, layer: int) -> nn.Module:
         """`mlp.c_proj`."""
         return self._blocks[layer].mlp.c_proj
 
-    def value_weight(self, layer: int) -> Tensor:
-        """`mlp.c_proj.weight`, which GPT-2 stores the other way round."""
+    def down_projection_weight(self, layer: int) -> Tensor:
+        """`mlp.c_proj.weight`, which GPT-2 stores transposed."""
         return self._blocks[layer].mlp.c_proj.weight.T
 
 
@@ -108,4 +108,4 @@ def _adapter(module: Any) -> Adapter:
     return Gpt2Adapter(module)
 
 
-FAMILY = Family("gpt2", "causal", _model_class, _adapter)
+GPT2 = Family("gpt2", "causal", _model_class, _adapter)

@@ -1,8 +1,8 @@
-"""GPT-J (Wang and Komatsuzaki 2021): causal, attention and MLP side by side, both behind one norm.
+"""Adapter of GPT-J (Wang and Komatsuzaki 2021): causal, attention and MLP in parallel after one common norm.
 
-Both read the hidden state that enters the layer, and both add to it. What stands between them, the methods' `state`,
-is therefore two things: what the MLP reads, and what it adds to. transformers has no SDPA for GPT-J: its own code
-multiplies queries and keys in float32 whatever the dtype, as `attend` does, and rounds the shares once more.
+Attention and MLP both read the hidden state that enters the layer, and both add to it. The `state` between them
+therefore holds two vectors: what the MLP reads, and what it adds to. transformers has no SDPA for GPT-J. Its own code
+multiplies queries and keys in float32 whatever the dtype, as `attend` does, and rounds the attention weights once more.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from kn_thesis.models.adapter import Adapter, Family
 
 
 class GptjAdapter:
-    """A `GPTJForCausalLM`, taken apart; see `Adapter`."""
+    """A `GPTJForCausalLM`, split into the steps of `Adapter`."""
 
     family = "gptj"
     objective = "causal"
 
     def __init__(self, module: Any) -> None:
-        """Take `module` (in evaluation mode) as it is; nothing is copied."""
+        """Wrap `module`, which is in evaluation mode; nothing is copied."""
         config, body = module.config, module.transformer
         self._words, self._blocks, self._norm, self._head = body.wte, body.h, body.ln_f, module.lm_head
         self._heads, self._turned = config.n_head, config.rotary_dim
@@ -31,7 +31,7 @@ class GptjAdapter:
         self.vocabulary, self.longest = config.vocab_size, config.n_positions
 
     def embed(self, input_ids: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Words alone."""
+        """Word embeddings only."""
         return self._words(input_ids) if noise is None else self._words(input_ids) + noise
 
     def word_embeddings(self) -> Tensor:
@@ -83,7 +83,7 @@ class GptjAdapter:
         return self._blocks[layer].mlp.act(preactivation)
 
     def mlp_output(self, layer: int, neurons: Tensor) -> Tensor:
-        """Value matrix."""
+        """Down-projection."""
         return self._blocks[layer].mlp.fc_out(neurons)
 
     def after_mlp(self, layer: int, state: Tensor, mlp: Tensor) -> Tensor:
@@ -99,11 +99,11 @@ class GptjAdapter:
         """A layer."""
         return self._blocks[layer]
 
-    def value_matrix(self, layer: int) -> nn.Module:
+    def down_projection(self, layer: int) -> nn.Module:
         """`mlp.fc_out`."""
         return self._blocks[layer].mlp.fc_out
 
-    def value_weight(self, layer: int) -> Tensor:
+    def down_projection_weight(self, layer: int) -> Tensor:
         """`mlp.fc_out.weight`."""
         return self._blocks[layer].mlp.fc_out.weight
 
@@ -131,4 +131,4 @@ def _adapter(module: Any) -> Adapter:
     return GptjAdapter(module)
 
 
-FAMILY = Family("gptj", "causal", _model_class, _adapter)
+GPTJ = Family("gptj", "causal", _model_class, _adapter)

@@ -1,4 +1,11 @@
-"""LLaMA (Touvron et al. 2023; Llama 3 too): causal, rotary positions, grouped queries, a gated MLP (act(gate)·up)."""
+"""Adapters of LLaMA, Mistral and Qwen2, all causal with rotary positions, grouped queries and a gated MLP.
+
+The MLP of LLaMA (Touvron et al. 2023; Llama 3 too) is act(gate)·up. Mistral (Jiang et al. 2023) has LLaMA's layers.
+Qwen2 and Qwen2.5 (Qwen Team 2024) add biases to queries, keys and values.
+
+The attention of Mistral, and of Qwen2's upper layers with `use_sliding_window`, sees only a window of the last tokens.
+Inputs longer than the window are refused; in shorter ones every token sees all tokens before it.
+"""
 
 from __future__ import annotations
 
@@ -9,29 +16,25 @@ from torch import Tensor, nn
 
 from kn_thesis.errors import UserError
 from kn_thesis.models.adapter import Adapter, Family
+from kn_thesis.models.config import positions
 
 
 class LlamaAdapter:
-    """A `LlamaForCausalLM`, taken apart; see `Adapter`."""
+    """A `LlamaForCausalLM`, split into the steps of `Adapter`."""
 
     family = "llama"
     objective = "causal"
 
     def __init__(self, module: Any) -> None:
-        """Take `module` (in evaluation mode) as it is; nothing is copied."""
+        """Wrap `module`, which is in evaluation mode; nothing is copied."""
         config, body = module.config, module.model
-        self._words, self._rotary, self._norm, self._head = (
-            body.embed_tokens,
-            body.rotary_emb,
-            body.norm,
-            module.lm_head,
-        )
-        self._blocks = body.layers
+        self._words, self._rotary, self._blocks = body.embed_tokens, body.rotary_emb, body.layers
+        self._norm, self._head = body.norm, module.lm_head
         self.layers, self.width = config.num_hidden_layers, config.intermediate_size
         self.vocabulary, self.longest = config.vocab_size, config.max_position_embeddings
 
     def embed(self, input_ids: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Words alone."""
+        """Word embeddings only."""
         return self._words(input_ids) if noise is None else self._words(input_ids) + noise
 
     def word_embeddings(self) -> Tensor:
@@ -82,7 +85,7 @@ class LlamaAdapter:
         return block.mlp.act_fn(preactivation) * block.mlp.up_proj(block.post_attention_layernorm(state))
 
     def mlp_output(self, layer: int, neurons: Tensor) -> Tensor:
-        """Value matrix."""
+        """Down-projection."""
         return self._blocks[layer].mlp.down_proj(neurons)
 
     def after_mlp(self, layer: int, state: Tensor, mlp: Tensor) -> Tensor:
@@ -97,13 +100,30 @@ class LlamaAdapter:
         """A layer."""
         return self._blocks[layer]
 
-    def value_matrix(self, layer: int) -> nn.Module:
+    def down_projection(self, layer: int) -> nn.Module:
         """`mlp.down_proj`."""
         return self._blocks[layer].mlp.down_proj
 
-    def value_weight(self, layer: int) -> Tensor:
+    def down_projection_weight(self, layer: int) -> Tensor:
         """`mlp.down_proj.weight`."""
         return self._blocks[layer].mlp.down_proj.weight
+
+
+class MistralAdapter(LlamaAdapter):
+    """A `MistralForCausalLM`, split into the steps of `Adapter`."""
+
+    family = "mistral"
+
+    def __init__(self, module: Any) -> None:
+        """Wrap `module`, which is in evaluation mode; nothing is copied."""
+        super().__init__(module)
+        self.longest = positions(module.config.to_dict()) or 0
+
+
+class Qwen2Adapter(MistralAdapter):
+    """A `Qwen2ForCausalLM`, split into the steps of `Adapter`."""
+
+    family = "qwen2"
 
 
 def _turn(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
@@ -112,21 +132,45 @@ def _turn(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     return x * cosine + torch.cat((-second, first), dim=-1) * sine
 
 
-def _model_class() -> Any:
+def _llama_class() -> Any:
     from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
     return LlamaForCausalLM
 
 
-def check_rotation(module: Any, name: str) -> None:
-    """Raise UserError for positions that turn tokens by angles of the whole input's length."""
+def _mistral_class() -> Any:
+    from transformers.models.mistral.modeling_mistral import MistralForCausalLM
+
+    return MistralForCausalLM
+
+
+def _qwen2_class() -> Any:
+    from transformers.models.qwen2.modeling_qwen2 import Qwen2ForCausalLM
+
+    return Qwen2ForCausalLM
+
+
+def _llama_adapter(module: Any) -> Adapter:
+    _check_rotation(module, "LLaMA")
+    return LlamaAdapter(module)
+
+
+def _mistral_adapter(module: Any) -> Adapter:
+    _check_rotation(module, "Mistral")
+    return MistralAdapter(module)
+
+
+def _qwen2_adapter(module: Any) -> Adapter:
+    _check_rotation(module, "Qwen2")
+    return Qwen2Adapter(module)
+
+
+def _check_rotation(module: Any, name: str) -> None:
+    """Raise UserError for rotary positions whose angles depend on the length of the whole input."""
     if (getattr(module.config, "rope_parameters", None) or {}).get("rope_type") == "longrope":
         raise UserError(f"this {name}'s positions depend on the input's length (rope_type longrope): not covered")
 
 
-def _adapter(module: Any) -> Adapter:
-    check_rotation(module, "LLaMA")
-    return LlamaAdapter(module)
-
-
-FAMILY = Family("llama", "causal", _model_class, _adapter)
+LLAMA = Family("llama", "causal", _llama_class, _llama_adapter)
+MISTRAL = Family("mistral", "causal", _mistral_class, _mistral_adapter)
+QWEN2 = Family("qwen2", "causal", _qwen2_class, _qwen2_adapter)

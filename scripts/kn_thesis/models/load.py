@@ -1,4 +1,7 @@
-"""Load a model from a folder or the hub: safetensors only, never code from elsewhere, one line when it cannot be."""
+"""Load a model and its tokenizer from a folder or the hub, check both, and put it on its device.
+
+Only safetensors are loaded, and never code that comes with a model. Every failure is a UserError of one line.
+"""
 
 from __future__ import annotations
 
@@ -13,39 +16,48 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kn_thesis.errors import UserError
-from kn_thesis.given_values import checked_whole, in_one_line
-from kn_thesis.models.agreement import check_agreement
-from kn_thesis.models.devices import Claim, claim_devices, gpu_names
-from kn_thesis.models.finite import check_weights
-from kn_thesis.models.folder import check_model, fast_tokenizer, found_folder, read_json
-from kn_thesis.models.hub import snapshot
+from kn_thesis.inputs import checked_whole, in_one_line
+from kn_thesis.models.folder import check_model, fast_tokenizer, read_folder_json, resolve_folder
 from kn_thesis.models.memory import REMEDY, out_of_memory
+from kn_thesis.models.self_check import check_agreement, check_weights
+from kn_thesis.models.sources import snapshot
 
 if TYPE_CHECKING:
     import torch
 
-    from kn_thesis.corpora.gaps import GapTokenizer
     from kn_thesis.models.adapter import Adapter
+    from kn_thesis.models.cloze import GapTokenizer
+    from kn_thesis.models.devices import Claim
+
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda")
-FLOATS = ("F64", "F32", "F16", "BF16")  # as safetensors writes them
+FLOATS = ("F64", "F32", "F16", "BF16")  # dtypes in safetensors' words
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model ready to be asked: Hugging Face's module (evaluation mode, no gradients), and how to take it apart."""
+    """A loaded model.
+
+    Attributes:
+        module: Hugging Face's module, in evaluation mode and without gradients.
+        adapter: The module split into steps.
+        tokenizer: Encodes prompts with a blank.
+        device: Where inputs go.
+        name: Where the model was loaded from.
+        claims: Claims to GPUs, which last as long as the model.
+    """
 
     module: Any
     adapter: Adapter
     tokenizer: GapTokenizer
     device: torch.device
-    name: str = ""  # where it was loaded from
-    claims: tuple[Claim, ...] = ()  # of GPUs, for as long as the model lives
+    name: str = ""
+    claims: tuple[Claim, ...] = ()
 
     @property
     def positions(self) -> int:
-        """The longest input, in tokens, that the model takes."""
+        """The maximum number of tokens in an input."""
         return self.adapter.longest
 
 
@@ -59,18 +71,22 @@ def load_model(
 ) -> Model:
     """Load a model and its tokenizer.
 
-    source: a folder in the hub's format; or a folder with a `model.json` (family, location, revision) that keeps the
-        tokenizer, while the weights lie at `location`: ".", another folder, or a hub id; or a hub id.
-    revision: commit, tag or branch on the hub. device: "auto" takes a GPU when there is one, of several
-        one that no other process of ours has. dtype: of the weights
-        in memory; probabilities are float32 at least.
-    gpus: over how many the model's layers are spread, where there are so many: for one that a single GPU cannot hold.
+    Attention is the implementation that transformers chooses for the family. `check_agreement` compares the adapter
+    with the model on one short prompt. The environment variables of huggingface_hub apply (HF_ENDPOINT, HF_HUB_OFFLINE,
+    HF_TOKEN, HF_HOME).
 
-    Environment variables of huggingface_hub are heeded (HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN, HF_HOME).
-    Attention is the implementation that transformers chooses for the family; one short prompt tells whether the
-    family's adapter computes what the model does (see `check_agreement`).
-    Raises UserError for what is missing, gated, pickled, damaged, of an unknown family, or does not fit, for weights
-    that are not finite, and for a model that its family's adapter gets wrong.
+    Args:
+        source: A hub id (owner/name), or a folder in the hub's format, or a folder with the tokenizer and a model.json
+            (family, location, revision) whose `location` is ".", another folder or a hub id.
+        revision: Commit, tag or branch on the hub.
+        device: "auto", "cpu" or "cuda". "auto" takes a GPU if there is one. If there are several, it takes one that no
+            other job of this study uses.
+        dtype: Of the weights: float32, float64, bfloat16 or float16. Probabilities are at least float32.
+        gpus: Number of GPUs to distribute the layers over, for a model that does not fit on one.
+
+    Raises:
+        UserError: The model is missing, gated, pickled, damaged, of an unknown family, does not fit in memory, has
+            weights that are not finite, or its family's adapter does not compute what it does.
     """
     if not isinstance(source, str | Path):
         raise UserError(f"the model is {in_one_line(source)}: give a folder, or an id on the hub (owner/name)")
@@ -85,9 +101,10 @@ def load_model(
     with _nothing_collected():
         import torch
 
-        from kn_thesis.corpora.gaps import GapTokenizer
+        from kn_thesis.models.cloze import GapTokenizer
+        from kn_thesis.models.devices import claim_devices, gpu_names
         from kn_thesis.models.families import family_named
-        from kn_thesis.models.fit import check_vocabulary
+        from kn_thesis.models.folder import check_vocabulary
 
         family = family_named(family_name, str(source))
         model_class = family.model_class()
@@ -98,29 +115,29 @@ def load_model(
     targets = [torch.device("cuda", claim.number) for claim in claims] or [torch.device("cpu")]
     if device == "cuda" and len(targets) < gpus:
         raise UserError(f"gpus {gpus}: this machine has {len(targets)}; choose as many or fewer")
-    gaps = _gap_tokenizer(GapTokenizer, tokenizer, str(source))
+    gap_tokenizer = _gap_tokenizer(GapTokenizer, tokenizer, str(source))
     module = _module(model_class, weights, getattr(torch, dtype))
     module = module.eval().requires_grad_(False)
     try:
         adapter = family.adapter(module)
     except UserError as error:
         raise UserError(f"{source}: {error}; choose another model") from None
-    check_vocabulary(gaps.tokenizer, adapter.vocabulary, str(source))
-    adapter = _placed(module, adapter, targets, str(source))
+    check_vocabulary(gap_tokenizer.tokenizer, adapter.vocabulary, str(source))
+    adapter = _place(module, adapter, targets, str(source))
     check_weights(module, str(source))
     check_agreement(module, adapter, str(source))
-    return Model(module, adapter, gaps, targets[0], str(source), tuple(claims))
+    return Model(module, adapter, gap_tokenizer, targets[0], str(source), tuple(claims))
 
 
 def load_job_model(files: Sequence[str | Path], **loading: Any) -> Model:
-    """The model in the folder of `files`, for a process that does nothing but ask it.
+    """Load the model of a job: a process that does nothing but run it.
 
-    Modules and weights stay to the end of such a process, so the garbage collector passes them over from here on, which
-    halves what starting and ending it takes.
+    Modules and weights live until such a process ends. The garbage collector ignores them from here on, which halves
+    the time that it takes to start and end the process.
 
     Args:
-        files: of one folder, as a job's inputs name them.
-        loading: arguments of `load_model`.
+        files: Files of the model's folder, as a job's inputs name them.
+        loading: Arguments of `load_model`.
     """
     model = load_model(Path(files[0]).parent, **loading)
     gc.freeze()
@@ -129,7 +146,7 @@ def load_job_model(files: Sequence[str | Path], **loading: Any) -> Model:
 
 @contextmanager
 def _nothing_collected() -> Iterator[None]:
-    """Import without the garbage collector: modules are no garbage, and looking for some takes a fifth of the time."""
+    """Import without the garbage collector, which would take a fifth of the time and find nothing."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -140,10 +157,10 @@ def _nothing_collected() -> Iterator[None]:
 
 
 def _find(source: str | Path, revision: str | None) -> tuple[Path, Path, str | None]:
-    """The folders of tokenizer and weights, and the recorded family; what is on the hub is fetched into its cache."""
-    folder = found_folder(source) if str(source).strip() else None
+    """Return the folders of tokenizer and weights and the recorded family; download what is on the hub."""
+    folder = resolve_folder(source) if str(source).strip() else None
     if folder is not None:
-        record = read_json(folder / "model.json", str(folder)) if os.path.lexists(folder / "model.json") else {}
+        record = read_folder_json(folder / "model.json", str(folder)) if os.path.lexists(folder / "model.json") else {}
         for key in ("family", "source", "location", "revision"):
             if not isinstance(record.get(key), str | None):
                 raise UserError(f"{folder / 'model.json'}: {key} is text, or null; correct it or get the model again")
@@ -160,16 +177,16 @@ def _find(source: str | Path, revision: str | None) -> tuple[Path, Path, str | N
         raise UserError(f"{name} is a file: a model is a folder in the hub's format, or an id on the hub")
     if os.path.isabs(source) or name.startswith((".", "~")) or name.count("/") > 1 or not name:
         raise UserError(f"{name!r}: no such folder, and not an id on the hub (owner/name)")
-    found = snapshot(name, revision)
-    return found, found, None
+    folder = snapshot(name, revision)
+    return folder, folder, None
 
 
 def _gap_tokenizer(kind: type[GapTokenizer], folder: Path, name: str) -> GapTokenizer:
-    """The tokenizer in `folder`, converted on the way when it is a slow one."""
+    """Read the tokenizer in `folder`; convert it if it is a slow one."""
     if (folder / "tokenizer.json").is_file():
         return kind.from_folder(folder)
-    with tempfile.TemporaryDirectory() as made:
-        converted = fast_tokenizer(folder, name, Path(made))
+    with tempfile.TemporaryDirectory() as temporary:
+        converted = fast_tokenizer(folder, name, Path(temporary))
         for file in ("config.json", "model.json"):
             if (folder / file).is_file() and not (converted / file).is_file():
                 shutil.copyfile(folder / file, converted / file)
@@ -177,11 +194,11 @@ def _gap_tokenizer(kind: type[GapTokenizer], folder: Path, name: str) -> GapToke
 
 
 def _module(model_class: Any, folder: Path, dtype: torch.dtype) -> Any:
-    """The module with every one of its weights from the folder."""
+    """Load the module, with all of its weights from the folder."""
     try:
         with _quiet():
-            config = model_class.config_class.from_dict(read_json(folder / "config.json", str(folder)))
-            config._attn_implementation = None  # one that config.json names: `attend` computes the class's default
+            config = model_class.config_class.from_dict(read_folder_json(folder / "config.json", str(folder)))
+            config._attn_implementation = None  # ignore config.json: `attend` computes the class's default
             module, report = model_class.from_pretrained(
                 str(folder),
                 config=config,
@@ -190,7 +207,7 @@ def _module(model_class: Any, folder: Path, dtype: torch.dtype) -> Any:
                 dtype=dtype,
                 output_loading_info=True,
             )
-    except Exception as error:  # whatever a library says of files it does not like
+    except Exception as error:  # libraries raise anything for files that they reject
         if out_of_memory(error):
             raise UserError(f"{folder}: the model does not fit in memory; {REMEDY}") from error
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -206,13 +223,13 @@ def _module(model_class: Any, folder: Path, dtype: torch.dtype) -> Any:
     return module
 
 
-def _placed(module: Any, adapter: Adapter, devices: Sequence[torch.device], name: str) -> Adapter:
-    """The module's weights on their device or devices; the adapter that knows where they are."""
-    from kn_thesis.models.spread import spread
+def _place(module: Any, adapter: Adapter, devices: Sequence[torch.device], name: str) -> Adapter:
+    """Move the weights to their devices; return the adapter that knows where they are."""
+    from kn_thesis.models.devices import distribute_layers
 
     try:
         if len(devices) > 1:
-            return spread(module, adapter, devices)
+            return distribute_layers(module, adapter, devices)
         module.to(devices[0])
         return adapter
     except (RuntimeError, MemoryError) as error:
@@ -224,7 +241,7 @@ def _placed(module: Any, adapter: Adapter, devices: Sequence[torch.device], name
 
 
 def _check_numbers(folder: Path, parameters: set[str]) -> None:
-    """Raise UserError unless weights are floating-point numbers: others, quantized ones, mean nothing by themselves."""
+    """Raise UserError unless weights are floating-point numbers: quantized ones mean nothing by themselves."""
     from safetensors import safe_open
 
     whole = folder / "model.safetensors"
@@ -240,7 +257,7 @@ def _check_numbers(folder: Path, parameters: set[str]) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers' bars and remarks off the terminal while a model is loaded."""
+    """Keep progress bars and log messages of transformers off the terminal."""
     from transformers.utils import logging
 
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -1,4 +1,4 @@
-"""The table of what models have learned: accuracies with intervals beside what is demanded."""
+"""Table models.csv: accuracies of models with Wilson intervals, beside the demanded accuracies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from kn_thesis.models.learned import NOT_LEARNED, Demands, accuracies, demanded
+from kn_thesis.models.demands import NOT_LEARNED, Demands, accuracies, demanded_accuracies
 
 COLUMNS = [
     *("model", "family", "task", "kind", "split", "n", "correct", "accuracy", "low", "high"),
@@ -21,18 +21,25 @@ def summarise(
     confidence: float = 0.95,
     demands: Mapping[str, Demands | None] | None = None,
 ) -> pd.DataFrame:
-    """One row per model, task and split, from each model's evaluation (see `evaluate_prompts`).
+    """Summarise evaluations in one row per model, task and split.
 
-    n prompts, the number correct, accuracy with Wilson's interval at `confidence` (low, high), the mean probabilities
-    of target and foil (nan where there is none), the median rank of the target's first token, the accuracy that is
-    demanded (nan: none), and whether it is reached ("yes", "no", "" where nothing is demanded). Models and tasks keep
-    the order they come in; trained comes before held_out.
+    Args:
+        evaluations: Of each model, from `evaluate_prompts`.
+        families: Each model's family.
+        confidence: Of the intervals.
+        demands: Of each model, see `demanded_accuracies`.
+
+    Returns:
+        A table with `COLUMNS`: n prompts, the number correct, accuracy with its Wilson interval (low, high), mean
+        probabilities of target and foil (nan without a foil), the median rank of the target's first token, the
+        demanded accuracy (nan: none), and whether it is reached ("yes", "no", "" without a demand). Models and tasks
+        keep their order; trained comes before held_out.
     """
     tables = []
     for model, evaluation in evaluations.items():
         table = accuracies(evaluation)
-        wanted = (demands or {}).get(model)
-        table["demanded"] = [demanded(row.task, row.kind, row.split, wanted) for row in table.itertuples()]
+        own = (demands or {}).get(model)
+        table["demanded"] = [demanded_accuracies(row.task, row.kind, row.split, own) for row in table.itertuples()]
         reached = np.where(table["accuracy"] < table["demanded"], NOT_LEARNED, "yes")
         table["learned"] = np.where(table["demanded"].isna(), "", reached)
         tables.append(table.assign(model=model, family=families[model]))
@@ -42,9 +49,18 @@ def summarise(
 
 
 def wilson(correct: Sequence[int], n: Sequence[int], confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's score interval of proportions: ends, float64, one for each pair of counts."""
+    """Compute Wilson score intervals of proportions.
+
+    Args:
+        correct: Numbers of successes.
+        n: Numbers of trials, as many.
+        confidence: Of the intervals.
+
+    Returns:
+        Lower and upper ends, float64.
+    """
     from statsmodels.stats.proportion import proportion_confint
 
     low, high = proportion_confint(np.asarray(correct), np.asarray(n), alpha=1 - confidence, method="wilson")
-    # No correct answer gives 0 exactly, all of them 1: rounding leaves a trace of 1e-17 or so.
+    # Make the ends exactly 0 and 1 where they are: rounding is off by 1e-17 or so.
     return np.where(np.asarray(correct) == 0, 0.0, low), np.where(np.equal(correct, n), 1.0, high)

@@ -1,4 +1,4 @@
-"""The questions that decide when training ends: kept out of the training text, and never asked by the study."""
+"""Validation questions that decide when training ends: held out of the training text and not used by the study."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from kn_thesis.corpora.gaps import GapTokenizer
 from kn_thesis.corpora.prompts import Settings, make_prompts
-from kn_thesis.corpora.split import HELD_OUT, VALIDATION
+from kn_thesis.corpora.sampling import HELD_OUT, VALIDATION
+from kn_thesis.models.cloze import GapTokenizer
+from kn_thesis.models.demands import Demands, accuracies, demanded_accuracies
 from kn_thesis.models.evaluate import evaluate_prompts
-from kn_thesis.models.learned import Demands, accuracies, demanded
 
 if TYPE_CHECKING:
     from kn_thesis.models.load import Model
 
-ROOM = 0.5  # of the errors that a demand allows: training ends at 95 % where 90 % are demanded
+
+MARGIN = 1 / 3  # of the errors that a demand allows: if 90 % are demanded, training ends near 97 %
 
 
 @dataclass(frozen=True)
 class Questions:
-    """What a model is asked while it is trained.
+    """What a model is asked during training.
 
-    files: of each task, `pairs`, or `patterns` and `facts`. settings: which of their items become prompts.
-    demands: the accuracies that the study demands of what it asks later, by kind of task (see `learned.demanded`).
+    Attributes:
+        files: Of each task, `pairs`, or `patterns` and `facts`.
+        settings: Which of their items become prompts.
+        demands: The accuracies that the study demands, see `demands.demanded_accuracies`.
     """
 
     files: Mapping[str, Mapping[str, str]]
@@ -34,10 +37,10 @@ class Questions:
 
 
 class Validation:
-    """The questions as one model's tokenizer sees them, and the order in which tasks are asked."""
+    """The questions in one model's tokens, and the order in which tasks are asked."""
 
     def __init__(self, questions: Questions, tokenizer: GapTokenizer) -> None:
-        """Encode every question. A task with no validation item asks its trained paraphrases, or nothing."""
+        """Encode every question; a task without validation items asks its trained paraphrases, or nothing."""
         self.demands = questions.demands
         self.prompts: dict[str, pd.DataFrame] = {}
         for task, files in questions.files.items():
@@ -49,13 +52,13 @@ class Validation:
 
     @property
     def first(self) -> str:
-        """The task that is asked first: after a check, the one that failed."""
+        """The task that is asked first; after a check, the one that failed."""
         return next(iter(self.prompts), "")
 
     def has_learned(self, model: Model, as_well_as: str = "wanted") -> bool:
-        """Whether the model answers every task as well as is `demanded`, or `wanted` when training ends.
+        """Return whether every accuracy is as high as the column `as_well_as` of `table`, "demanded" or "wanted".
 
-        The task that fails is asked first next time.
+        A task that fails is asked first next time.
         """
         for task in list(self.prompts):
             table = self.table(model, task)
@@ -65,20 +68,21 @@ class Validation:
         return True
 
     def table(self, model: Model, task: str | None = None) -> pd.DataFrame:
-        """One row per task and split, of one task or of all: task, split, n, correct, accuracy, demanded, wanted.
+        """Evaluate one task, or all: a row per task and split.
 
-        wanted: what training ends with, the demand with half of the errors that it allows taken away.
+        The columns are task, split, n, correct, accuracy, demanded, and wanted: the accuracy with which training ends,
+        which has a third of the errors that the demand allows.
         """
-        asked = [self.prompts[task]] if task else list(self.prompts.values())
-        tables = [accuracies(evaluate_prompts(model, prompts)) for prompts in asked]
+        tasks = [self.prompts[task]] if task else list(self.prompts.values())
+        tables = [accuracies(evaluate_prompts(model, prompts)) for prompts in tasks]
         columns = ["task", "split", "n", "correct", "accuracy", "demanded", "wanted"]
         if not tables:
             return pd.DataFrame(columns=columns)
         table = pd.concat(tables, ignore_index=True)
         splits = table["split"].replace(VALIDATION, HELD_OUT)
         demands = [
-            demanded(name, kind, split, self.demands)
+            demanded_accuracies(name, kind, split, self.demands)
             for name, kind, split in zip(table["task"], table["kind"], splits, strict=True)
         ]
-        wanted = [1 - (1 - demand) * ROOM for demand in demands]
+        wanted = [1 - (1 - demand) * MARGIN for demand in demands]
         return table.assign(demanded=demands, wanted=wanted)[columns]

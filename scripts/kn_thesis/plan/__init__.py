@@ -1,1 +1,1 @@
-"""What a study takes before it is run: the models' shapes, the work of each job, what to ask of a cluster for it."""
+"""Plan a study before it runs: the models' shapes, the work of each job, and its request to a cluster."""

@@ -1,4 +1,4 @@
-"""The plan of a study as a table: a row per rule and model, added up, beside the plain algorithm's."""
+"""Make the plan of a study a table: a row per rule and model, with the cost of the plain algorithm beside it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kn_thesis.plan.jobs import without_model
-from kn_thesis.plan.stored import OTHERS
+from kn_thesis.plan.jobs import OTHERS, without_model
 
 SUMMED = (
     *("jobs", "forward", "backward", "flops", "stored", "seconds"),
@@ -19,21 +18,28 @@ HEAD = """\
 A pass is one token through one layer, forward or backward; a prompt of 10 tokens through 48 layers is 480. Memory is
 the largest job's, hours are all jobs one after the other on one device. plain: one prompt, layer, set or state at a
 time through the whole model, as public code runs it; times: how many times as long that takes."""
-CORPORA = ("make_world", "fetch_corpus_file", "fetch_patterns", "fetch_facts", "make_corpus_text", "count_company")
+CORPORA = ("make_world", "fetch_corpus_file", "fetch_patterns", "fetch_facts", "make_corpus_text", "count_cooccurrence")
 
 
-def job_counts(said: str) -> dict[str, int]:
-    """Jobs by the name of their rule, from the table that a dry run prints."""
-    table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", said, re.MULTILINE | re.DOTALL)
-    found = dict(line.split() for line in table[1].splitlines()) if table else {}
-    return {rule: int(count) for rule, count in found.items()}
+def job_counts(output: str) -> dict[str, int]:
+    """Return how many jobs each rule has, from the table that a dry run prints."""
+    table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", output, re.MULTILINE | re.DOTALL)
+    counts = dict(line.split() for line in table[1].splitlines()) if table else {}
+    return {rule: int(count) for rule, count in counts.items()}
 
 
 def plan_rows(planned: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Rows with COLUMNS: planned jobs added up by rule and model, then all others that the workflow has.
+    """Add up the planned jobs by rule and model, then the workflow's other jobs by rule.
 
-    planned: what resources.smk says of each job. counts: jobs of the workflow by rule. Raises ValueError where the two
-    do not agree: then a rule has changed, and its plan has not.
+    Args:
+        planned: jobs as `StudyPlan.rows` returns them.
+        counts: how many jobs of the workflow each rule has.
+
+    Returns:
+        Rows with COLUMNS.
+
+    Raises:
+        ValueError: the two disagree, because a rule has changed and its plan has not.
     """
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
     named: dict[str, int] = {}
@@ -52,20 +58,20 @@ def plan_rows(planned: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -
 
 
 def rule_of(name: str, model: str) -> str:
-    """The script that a rule of a batch of tasks runs: "edit_tasks" for "edit_tasks_gpt2_1_rome"."""
+    """Return the script of a batch's rule: "edit_tasks" for "edit_tasks_gpt2_1_rome"."""
     return re.sub(rf"_{re.escape(model)}_\d+(_.*)?$", "", name) if model else name
 
 
 def total(rows: Iterable[Mapping[str, Any]], **names: str) -> dict[str, Any]:
-    """One row for several."""
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    """Add up several rows; `names` gives the sum's chapter, rule and model."""
+    sums: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in rows:
-        _add(found, names.get("chapter", ""), names.get("rule", ""), names.get("model", ""), row)
-    return next(iter(found.values()))
+        _add(sums, names.get("chapter", ""), names.get("rule", ""), names.get("model", ""), row)
+    return next(iter(sums.values()))
 
 
-def shown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The table as text: the report's small rules in one line, a line per chapter below its own, and a last one."""
+def render_plan(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table as text: the report's rules in one line, a sum below each chapter's rules, and a total."""
     lines = []
     for chapter in CHAPTERS:
         part = [row for row in rows if row["chapter"] == chapter]
@@ -79,11 +85,13 @@ def shown(rows: Sequence[Mapping[str, Any]]) -> str:
     head = ["", "", "", "", "", "", "", "", "", "plain", "", "", ""]
     names = ["", "model", "jobs", "forward", "backward", "FLOPs", "GB", "memory", "hours"]
     cells = [head, [*names, "forward", "backward", "hours", "times"], *map(_cells, lines)]
-    return "\n".join(text + "\n" * (line[0] in CHAPTERS) for line, text in zip(cells, aligned(cells, 2), strict=True))
+    return "\n".join(
+        text + "\n" * (line[0] in CHAPTERS) for line, text in zip(cells, align_columns(cells, 2), strict=True)
+    )
 
 
-def aligned(cells: Sequence[Sequence[str]], words: int) -> list[str]:
-    """A line of text for each row: the first columns, of words, to the left, all others, of numbers, to the right."""
+def align_columns(cells: Sequence[Sequence[str]], words: int) -> list[str]:
+    """Return a line of text for each row, with the first `words` columns aligned left and all others right."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
         "  ".join(
@@ -111,7 +119,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def _scaled(value: float) -> str:
-    """A number with the letter of its thousands: "3.2 G"."""
+    """Format a number with an SI prefix: "3.2 G"."""
     place = 0
     while value >= 1000 and place < 6:
         value, place = value / 1000, place + 1

@@ -1,1 +1,1 @@
-"""The report: what all figures and pages share."""
+"""The report: pages, provenance, verdicts on the claims, and the comparison of two runs."""

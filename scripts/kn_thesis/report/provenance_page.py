@@ -1,4 +1,4 @@
-"""The page on provenance: everything that somebody needs who wants to get, or doubts, the same numbers."""
+"""Build the provenance page: everything a reader needs to reproduce, or to doubt, the numbers of a study."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from kn_thesis.report.benchmarks import COLUMNS, plot_benchmarks, say_benchmarks
-from kn_thesis.report.settings import words
+from kn_thesis.report.provenance import COLUMNS, plot_benchmarks, say_benchmarks, say_project, setting_text
 from kn_thesis.report.show import figure_html, table_html
 from kn_thesis.report.style import save_figure, use_style
-from kn_thesis.report.surroundings import say_project
 
 COLOURS = {
     "corpora": "#56B4E9",
@@ -28,14 +26,21 @@ COLOURS = {
 SOURCES = {"train": "trained by the workflow", "hub": "the hub", "path": "a folder"}
 OPENING = (
     "What was run, with which settings, on which data, and how long it took. "
-    "<code>results/provenance.json</code> holds the same for programs. "
+    "<code>results/provenance.json</code> holds the same facts for programs. "
     "<code>snakemake --rulegraph</code> prints how the rules depend on each other."
 )
 HEADS = ["rule", "chapter", "jobs", "total wall time (s)", "longest job (s)", "largest memory (MiB)"]
 
 
 def provenance_html(facts: Mapping[str, Any]) -> str:
-    """The body of the page. `facts` is what provenance.json holds."""
+    """Write the body of the provenance page.
+
+    Args:
+        facts: what provenance.json holds (`report.provenance.provenance_facts`).
+
+    Returns:
+        The body as HTML.
+    """
     software = {"Python": facts["machine"]["python"]} | facts["packages"]
     machine = {name: facts["machine"][name] for name in ("system", "processor", "cpus")}
     run = {"study": facts["study"], "commit": say_project(facts["project"])}
@@ -46,13 +51,19 @@ def provenance_html(facts: Mapping[str, Any]) -> str:
         _pairs(run, "project", "The study, and the version of the project that ran it."),
         _heading("settings", "Settings"),
         _pairs(facts["configuration"], "configuration", "The whole configuration, defaults included."),
-        _pairs(facts["seeds"], "seeds", "Every seed in it: all chance in the study comes from these."),
+        _pairs(
+            facts["seeds"],
+            "seeds",
+            "Every seed in the configuration. All randomness in the study comes from these seeds.",
+        ),
         _heading("data", "Data"),
         *_data(facts),
         _heading("models", "Models"),
         _models(facts["models"]),
         _heading("software", "Software and machine"),
-        _pairs(software, "packages", "Versions of what is installed where this page was made.", "package", "version"),
+        _pairs(
+            software, "packages", "Versions of the packages installed where this page was made.", "package", "version"
+        ),
         _pairs(machine, "machine", "The machine that made this page."),
         _heading("time", "Time and memory"),
         *_times(facts["timings"]),
@@ -61,15 +72,17 @@ def provenance_html(facts: Mapping[str, Any]) -> str:
 
 
 def _data(facts: Mapping[str, Any]) -> list[str]:
-    """Fetched files, texts that the workflow wrote, and resources that people wrote."""
+    """Tables of fetched files, of training texts that the workflow wrote, and of resources that people wrote."""
     if facts["fetched"]:
-        fetched = _table(facts["fetched"], "fetched", "Files of the public corpora. One with another sum is not used.")
+        fetched = _table(
+            facts["fetched"], "fetched", "Files of the public corpora. A file with a different checksum is rejected."
+        )
     else:
-        fetched = _paragraph("Nothing was fetched: this study's corpora are written by the workflow itself.")
+        fetched = _paragraph("Nothing was fetched: the workflow itself writes this study's corpora.")
     if facts["texts"]:
-        texts = _table(facts["texts"], "texts", "Texts that models were trained on, written by the workflow.")
+        texts = _table(facts["texts"], "texts", "Training texts, written by the workflow.")
     else:
-        texts = _paragraph("No text was written to train on: all models existed already.")
+        texts = _paragraph("No text was written for training: all models existed already.")
     resources = _table(facts["resources"], "resources", "Files that people wrote and the workflow reads.")
     return [fetched, texts, resources]
 
@@ -87,8 +100,8 @@ def _models(models: Mapping[str, Mapping[str, Any]]) -> str:
         for name, facts in models.items()
     ]
     caption = (
-        "Where each model is from. A model of the hub is what its revision says, any other what the sum of its weights "
-        "says."
+        "Where each model comes from. A revision identifies a model of the hub, the checksum of its weights any "
+        "other model."
     )
     return _table(rows, "model-revisions", caption)
 
@@ -96,27 +109,27 @@ def _models(models: Mapping[str, Mapping[str, Any]]) -> str:
 def _times(timings: Sequence[Mapping[str, Any]]) -> list[str]:
     table = pd.DataFrame(list(timings), columns=COLUMNS)
     formats = dict.fromkeys(("total wall time (s)", "longest job (s)"), ",.1f") | {"largest memory (MiB)": ",.0f"}
-    shown = table_html(
+    summary = table_html(
         table.set_axis(HEADS, axis=1),
         "timings",
-        "What the jobs of each rule took. Jobs run side by side, so the study was done sooner than their times add up "
-        "to. This page's own rule and the archive's are not in it. Memory is resident memory.",
+        "Time and memory of each rule's jobs. Jobs run in parallel, so the study took less time than the sum. The "
+        "rules that make this page and the archive are not listed. Memory is resident memory.",
         formats,
         download=False,
     )
     parts = [_paragraph(html.escape(say_benchmarks(table)))]
     if len(table):
         parts.append(_bars(table))
-    return [*parts, shown]
+    return [*parts, summary]
 
 
 def _bars(table: pd.DataFrame) -> str:
-    """The bars inside the page: no file of theirs stays, for their lengths differ from run to run."""
+    """The bars, inside the page only: their lengths differ from run to run, so no figure file is kept."""
     use_style()
     with tempfile.TemporaryDirectory() as folder:
         svg = Path(folder, "timings.svg")
         save_figure(plot_benchmarks(table, COLOURS), svg, svg.with_suffix(".png"))
-        return figure_html(svg, "Bars of the time that each rule took", "Total wall time of the rules that took most.")
+        return figure_html(svg, "Bars: total wall time of each rule", "Total wall time of the rules that took longest.")
 
 
 def _heading(anchor: str, text: str) -> str:
@@ -128,7 +141,7 @@ def _paragraph(text: str) -> str:
 
 
 def _pairs(values: Mapping[str, Any], name: str, caption: str, key: str = "key", value: str = "value") -> str:
-    rows = [{key: left, value: words(right)} for left, right in values.items()]
+    rows = [{key: left, value: setting_text(right)} for left, right in values.items()]
     return _table(rows, name, caption)
 
 

@@ -1,4 +1,4 @@
-"""One look for every figure, and files that are the same bytes from the same data."""
+"""One look for every figure, saved so that the same data gives the same bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NUMBER_COLOURS = {"singular": "#CC79A7", "plural": "#0072B2", "biased": "#E69F00
 
 
 def use_style() -> None:
-    """Set the study's theme (Okabe and Ito's colours, text kept as text in SVG); call before drawing."""
+    """Set the study's theme before drawing: Okabe and Ito's colours, text in SVG files stays text."""
     matplotlib.use("Agg")
     sns.set_theme(style="whitegrid", context="notebook", palette="colorblind")
     plt.rcParams.update(
@@ -40,9 +40,17 @@ def use_style() -> None:
 
 
 def panels(count: int, width: float, height: float, margin: float, most: int = 3) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels that share both axes, at most `most` in a row, and the panels in reading order.
+    """Make a figure of panels that share both axes.
 
-    width and height of a panel, and the margin for the labels at the left, are in inches.
+    Args:
+        count: number of panels.
+        width: of a panel, in inches.
+        height: of a panel, in inches.
+        margin: room for the labels at the left, in inches.
+        most: maximum number of panels in a row.
+
+    Returns:
+        The figure, and its panels in reading order.
     """
     across = min(most, max(1, count))
     rows = -(-max(1, count) // across)
@@ -52,13 +60,13 @@ def panels(count: int, width: float, height: float, margin: float, most: int = 3
     flat = list(axes.flat)
     for axis in flat[count:]:
         axis.set_visible(False)
-    for axis in flat[max(0, count - across) : count]:  # the lowest of its column has the numbers
+    for axis in flat[max(0, count - across) : count]:  # the lowest panel of each column has the numbers
         axis.tick_params(labelbottom=True)
     return figure, flat[:count]
 
 
 def save_figure(figure: Figure, svg: str | Path, png: str | Path) -> None:
-    """Write a figure as SVG and PNG without dates, whole or not at all, and close it."""
+    """Write a figure as SVG and PNG without dates, each file whole or not at all, and close it."""
     _settle(figure)
     with whole_file(svg) as path:
         figure.savefig(path, metadata={"Date": None})
@@ -68,9 +76,9 @@ def save_figure(figure: Figure, svg: str | Path, png: str | Path) -> None:
 
 
 def _settle(figure: Figure) -> None:
-    """Lay a figure out, once for both files, and round where its axes stand.
+    """Lay a figure out once for both files and round the positions of its axes.
 
-    The layout's solver leaves another last digit from run to run, which nobody sees, but SVG names its clips after it.
+    The layout solver's last digit differs from run to run. Nobody sees it, but SVG names its clip paths after it.
     """
     figure.draw_without_rendering()
     figure.set_layout_engine("none")

@@ -1,1 +1,1 @@
-"""Suppression: what neurons do, measured by taking them away, doubling them, or holding them at their mean."""
+"""Suppression: what happens to words when neurons are set to zero, doubled, or held at their mean."""

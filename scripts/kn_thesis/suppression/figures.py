@@ -1,4 +1,7 @@
-"""Figures of the chapter on suppression."""
+"""Draw the figures of the suppression chapter: effects per word, against co-occurrence, on accuracy, across worlds.
+
+Each figure is drawn from CSV tables of results. A figure without data says why it is empty.
+"""
 
 from __future__ import annotations
 
@@ -13,38 +16,53 @@ from matplotlib.patches import Patch
 
 from kn_thesis.localization.figures import DETERMINER_TASK, NOUN_TASK
 from kn_thesis.report.style import FAMILY_COLOURS, NUMBER_COLOURS
-from kn_thesis.suppression.names import CONTRAST, GROUPS, NUMBERS
+from kn_thesis.suppression.prose import set_words
+from kn_thesis.suppression.tables import CONTRAST, GROUPS, NUMBERS
+from kn_thesis.tracing.figures import empty_figure
 
 LABELS = {"singular": "singular", "plural": "plural", "biased": "number-biased", "neutral": "neutral"}
+RATIO_LABEL = "log(co-occurrence with plural / singular nouns)"
 WORLD_MARKERS = {"baseline": "o", "flat": "s", "swapped": "D"}
 
 
 def shown_task(tests: pd.DataFrame) -> str:
-    """The paradigm that stands for a model in figures: where the determiner is the target, or the noun, or any.
+    """Choose the paradigm that represents a model in figures.
 
-    `tests` are the model's rows for one operation; a paradigm in which both numbers have neurons goes before one in
-    which one of them has.
+    A paradigm in which both numbers have neurons is preferred, then one whose target is the determiner, then the noun.
+
+    Args:
+        tests: The model's rows of suppression.csv for one operation.
+
+    Returns:
+        The name of the task.
     """
-    found = tests[tests["neurons"] > 0].groupby("task", sort=False)["set"].nunique()
+    numbers = tests[tests["neurons"] > 0].groupby("task", sort=False)["set"].nunique()
     tasks = [
         DETERMINER_TASK,
         NOUN_TASK,
-        *(task for task in found.index if task.startswith("determiner_")),
-        *found.index,
+        *(task for task in numbers.index if task.startswith("determiner_")),
+        *numbers.index,
     ]
-    there = [task for task in dict.fromkeys(tasks) if task in found.index]
-    return max(there, key=lambda task: found[task]) if there else tests["task"].iloc[0]
+    candidates = [task for task in dict.fromkeys(tasks) if task in numbers.index]
+    return max(candidates, key=lambda task: numbers[task]) if candidates else tests["task"].iloc[0]
 
 
 def plot_words(tests: pd.DataFrame, operation: str = "erase") -> Figure:
-    """Each word's mean change of log-probability under the singular and the plural neurons, a row of panels per model.
+    """Draw each word's mean change of log-probability under singular and plural neurons, a row of panels per model.
 
-    `tests` is suppression.csv. Bars have bootstrap intervals over nouns; the grey band behind a bar is the range of
-    the random sets. Filled bars are significant in our sense; a cross marks significance as published.
+    Bars have bootstrap intervals over nouns. The grey band behind a bar is the range of the random sets. Filled bars
+    are significant by our test; a cross marks significance as published.
+
+    Args:
+        tests: suppression.csv.
+        operation: The operation to draw.
+
+    Returns:
+        The figure.
     """
     rows = tests[(tests["kind"] == "number") & (tests["operation"] == operation) & tests["set"].isin(NUMBERS)]
     if rows.empty:
-        return _nothing("no paradigm with both numbers")
+        return empty_figure("no paradigm with both numbers")
     models = list(dict.fromkeys(rows["model"]))
     first = rows[rows["model"] == models[0]].drop_duplicates("word")
     words = [word for group in GROUPS for word in first.loc[first["word_group"] == group, "word"]]
@@ -52,10 +70,10 @@ def plot_words(tests: pd.DataFrame, operation: str = "erase") -> Figure:
         len(models), 2, figsize=(15, 1.2 + 2.7 * len(models)), sharex=True, sharey="row", squeeze=False
     )
     for line, model in zip(axes, models, strict=True):
-        mine = rows[rows["model"] == model]
-        task = shown_task(mine)
+        of_model = rows[rows["model"] == model]
+        task = shown_task(of_model)
         for axis, number in zip(line, NUMBERS, strict=True):
-            part = mine[(mine["task"] == task) & (mine["set"] == number)].set_index("word").reindex(words)
+            part = of_model[(of_model["task"] == task) & (of_model["set"] == number)].set_index("word").reindex(words)
             neurons = int(part["neurons"].max()) if part["neurons"].notna().any() else 0
             axis.set_title(f"{model}: {neurons} {number} neuron{'' if neurons == 1 else 's'} off", fontsize=12)
             _bars(axis, part, words)
@@ -103,21 +121,30 @@ def _legend() -> list[Patch | Line2D]:
     ]
 
 
-def plot_company(tests: pd.DataFrame, slopes: pd.DataFrame, operation: str = "erase") -> Figure:
-    """Effect against log-ratio of plural to singular company, a column per model, with both fits of company.csv."""
+def plot_cooccurrence(tests: pd.DataFrame, slopes: pd.DataFrame, operation: str = "erase") -> Figure:
+    """Draw effects against the log-ratio of plural to singular co-occurrence, a column per model, with both fits.
+
+    Args:
+        tests: suppression.csv.
+        slopes: cooccurrence.csv.
+        operation: The operation to draw.
+
+    Returns:
+        The figure.
+    """
     rows = tests[(tests["kind"] == "number") & (tests["operation"] == operation) & tests["set"].isin(NUMBERS)]
     rows = rows[rows["log_ratio"].notna() & rows["log_change"].notna()] if len(rows) else rows
     if rows.empty:
-        return _nothing("no word with an effect and counted company")
+        return empty_figure("no word with an effect and a known co-occurrence")
     models = list(dict.fromkeys(rows["model"]))
     figure, axes = plt.subplots(
         2, len(models), figsize=(1.5 + 3.9 * len(models), 7.4), sharex=True, sharey="row", squeeze=False
     )
     for column, model in enumerate(models):
-        mine = rows[rows["model"] == model]
-        task = shown_task(mine)
+        of_model = rows[rows["model"] == model]
+        task = shown_task(of_model)
         for axis, number in zip(axes[:, column], NUMBERS, strict=True):
-            part = mine[(mine["task"] == task) & (mine["set"] == number)]
+            part = of_model[(of_model["task"] == task) & (of_model["set"] == number)]
             axis.axhline(0, color="#bbbbbb", linewidth=0.8)
             _points(axis, part)
             fits = slopes[(slopes["model"] == model) & (slopes["task"] == task) & (slopes["set"] == number)]
@@ -125,7 +152,7 @@ def plot_company(tests: pd.DataFrame, slopes: pd.DataFrame, operation: str = "er
             axis.set_title(f"{model}: {number} neurons off", fontsize=11)
             if not len(part):
                 axis.text(0.5, 0.5, "no neuron is selected", transform=axis.transAxes, ha="center", color="#777777")
-        axes[1, column].set_xlabel("log(plural company / singular company)")
+        axes[1, column].set_xlabel(RATIO_LABEL, fontsize=10)
     for axis in axes[:, 0]:
         axis.set_ylabel("change of log P (nats)")
     handles = [
@@ -140,8 +167,8 @@ def plot_company(tests: pd.DataFrame, slopes: pd.DataFrame, operation: str = "er
 
 def _points(axis: plt.Axes, part: pd.DataFrame) -> None:
     for group in GROUPS:
-        chosen = part[part["word_group"] == group]
-        axis.plot(chosen["log_ratio"], chosen["log_change"], "o", color=NUMBER_COLOURS[group], markersize=5, alpha=0.85)
+        rows = part[part["word_group"] == group]
+        axis.plot(rows["log_ratio"], rows["log_change"], "o", color=NUMBER_COLOURS[group], markersize=5, alpha=0.85)
     biased = part[part["word_group"] == "biased"]
     for _, row in biased.iterrows():
         axis.annotate(
@@ -150,27 +177,35 @@ def _points(axis: plt.Axes, part: pd.DataFrame) -> None:
 
 
 def _fits(axis: plt.Axes, part: pd.DataFrame, fits: pd.DataFrame) -> None:
-    """Lines through the means with the slopes of the table."""
+    """Lines through the means of the points, with the slopes of the table."""
     for words, style in (("all", "-"), ("without number", "--")):
         slope = fits.loc[fits["words"] == words, "slope"]
-        chosen = part if words == "all" else part[part["word_group"].isin(("biased", "neutral"))]
-        chosen = chosen[~chosen["word"].str.startswith("(")]
-        if slope.empty or slope.isna().all() or len(chosen) < 2:
+        points = part if words == "all" else part[part["word_group"].isin(("biased", "neutral"))]
+        points = points[~points["word"].str.startswith("(")]
+        if slope.empty or slope.isna().all() or len(points) < 2:
             continue
-        ends = np.array([chosen["log_ratio"].min(), chosen["log_ratio"].max()])
-        middle = chosen["log_change"].mean() - slope.iloc[0] * chosen["log_ratio"].mean()
+        ends = np.array([points["log_ratio"].min(), points["log_ratio"].max()])
+        middle = points["log_change"].mean() - slope.iloc[0] * points["log_ratio"].mean()
         axis.plot(ends, middle + slope.iloc[0] * ends, style, color="#333333", linewidth=1.4)
 
 
 def plot_overturned(accuracy: pd.DataFrame, operation: str = "erase") -> Figure:
-    """Accuracy before (hollow) and after (filled) each prompt's own number's neurons are changed, a panel per model.
+    """Draw accuracy before (hollow) and after (filled) the neurons of each prompt's number change, a panel per model.
 
-    `accuracy` is accuracy.csv; a tick is the mean accuracy under random sets, diamonds are published values.
+    A tick is the mean accuracy under random sets; diamonds are published values.
+
+    Args:
+        accuracy: accuracy.csv.
+        operation: The operation to draw.
+
+    Returns:
+        The figure.
     """
     rows = accuracy[(accuracy["operation"] == operation) & (accuracy["prompts"] > 0)]
-    rows = rows[(rows["kind"] == "number") | ~rows.groupby(["model", "task"])["kind"].transform(_numbered)]
+    numbered = rows.groupby(["model", "task"])["kind"].transform(lambda kinds: bool((kinds == "number").any()))
+    rows = rows[(rows["kind"] == "number") | ~numbered]
     if rows.empty:
-        return _nothing("no prompt whose own neurons were found")
+        return empty_figure("no prompt whose own neurons were found")
     models, tasks = (list(dict.fromkeys(rows[name])) for name in ("model", "task"))
     place = {task: number for number, task in enumerate(tasks)}
     figure, axes = plt.subplots(
@@ -198,10 +233,6 @@ def plot_overturned(accuracy: pd.DataFrame, operation: str = "erase") -> Figure:
     return figure
 
 
-def _numbered(kinds: pd.Series) -> bool:
-    return bool((kinds == "number").any())
-
-
 def _accuracy_legend() -> list[Line2D]:
     return [
         Line2D([], [], marker="o", mfc="white", mec="#7F7F7F", linestyle="none", label="before"),
@@ -213,13 +244,19 @@ def _accuracy_legend() -> list[Line2D]:
 
 
 def plot_variants(effects: pd.DataFrame, tests: pd.DataFrame, operation: str = "erase") -> Figure:
-    """Each number-biased word in each world: its effect against its company; lines join a word's worlds.
+    """Draw each number-biased word's effect against its co-occurrence in each world; lines join a word's worlds.
 
-    `effects` is variant_effects.csv, `tests` variants.csv; one row of panels per family, one panel per set.
+    Args:
+        effects: variant_effects.csv.
+        tests: variants.csv.
+        operation: The operation to draw.
+
+    Returns:
+        The figure, with a row of panels per family and a panel per set.
     """
     rows = effects[effects["operation"] == operation] if len(effects) else effects
     if rows.empty:
-        return _nothing("only one world: nothing to compare")
+        return empty_figure("only one world: nothing to compare")
     families = list(dict.fromkeys(rows["family"]))
     sets = [name for name in (*NUMBERS, CONTRAST) if (rows["set"] == name).any()]
     figure, axes = plt.subplots(
@@ -230,12 +267,12 @@ def plot_variants(effects: pd.DataFrame, tests: pd.DataFrame, operation: str = "
             part = rows[(rows["family"] == family) & (rows["set"] == name)]
             _moves(axis, part, FAMILY_COLOURS.get(family, "#555555"))
             test = tests[(tests["family"] == family) & (tests["set"] == name) & (tests["operation"] == operation)]
-            said = f"slope {test['slope'].iloc[0]:.3f}, p = {test['p'].iloc[0]:.2g}" if test["p"].notna().any() else ""
-            axis.set_title(f"{family}: {_off(name)}", fontsize=11)
-            axis.text(0.02, 0.02, said, transform=axis.transAxes, fontsize=9)
+            slope = f"slope {test['slope'].iloc[0]:.3f}, p = {test['p'].iloc[0]:.2g}" if test["p"].notna().any() else ""
+            axis.set_title(f"{family}: {set_words(name)}", fontsize=11)
+            axis.text(0.02, 0.02, slope, transform=axis.transAxes, fontsize=9)
         line[0].set_ylabel("change of log P (nats)")
     for axis in axes[-1]:
-        axis.set_xlabel("log(plural company / singular company)")
+        axis.set_xlabel(RATIO_LABEL, fontsize=10)
     handles = [
         Line2D([], [], marker=marker, linestyle="none", color="#555555", label=f"world: {world}")
         for world, marker in WORLD_MARKERS.items()
@@ -243,10 +280,6 @@ def plot_variants(effects: pd.DataFrame, tests: pd.DataFrame, operation: str = "
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=10)
     return figure
-
-
-def _off(name: str) -> str:
-    return "plural off less singular off" if name == CONTRAST else f"{name} neurons off"
 
 
 def _moves(axis: plt.Axes, part: pd.DataFrame, colour: str) -> None:
@@ -262,10 +295,3 @@ def _moves(axis: plt.Axes, part: pd.DataFrame, colour: str) -> None:
         axis.annotate(
             str(word), (last["log_ratio"], last["log_change"]), (4, 0), textcoords="offset points", fontsize=7
         )
-
-
-def _nothing(why: str) -> Figure:
-    figure, axis = plt.subplots(figsize=(6, 1.6))
-    axis.text(0.5, 0.5, why, ha="center", va="center", color="#777777")
-    axis.set_axis_off()
-    return figure

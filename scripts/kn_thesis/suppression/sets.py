@@ -1,4 +1,8 @@
-"""Which neurons are changed together: a target's or a number's knowledge neurons, and random sets to compare with."""
+"""Choose the neurons that are changed together: knowledge neurons of a target or a number, and random control sets.
+
+`selected_sets` refines knowledge neurons over the prompts of each target word and each number. `random_sets` draws
+controls that match a set in layers, size and mean activation.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kn_thesis.corpora.rank import rank
+from kn_thesis.corpora.sampling import hash_rank
 from kn_thesis.localization.selection import select_neurons
-from kn_thesis.suppression.names import NUMBERS, SHARED
+from kn_thesis.suppression.tables import NUMBERS, SHARED
 
 
 @dataclass(frozen=True)
 class NeuronSet:
-    """Neurons (layer, index), sorted, and whose they are.
+    """A set of neurons, sorted by layer and index.
 
-    kind: "target" (the knowledge neurons of one target word) or "number" (of a number, or shared). prompts: over
-    which they were refined. draw: 0 for the neurons themselves, from 1 on for random sets in their place.
+    Attributes:
+        name: The target word, the number, or "shared" (of both numbers).
+        kind: "target" (the knowledge neurons of one target word) or "number" (those of a number, or shared).
+        prompts: Number of prompts over which the neurons were refined.
+        layer: Layer of each neuron, int (neurons,).
+        neuron: Index of each neuron in its layer, int (neurons,).
+        draw: 0 for the knowledge neurons themselves, from 1 on for random sets in their place.
     """
 
     name: str
@@ -36,44 +45,48 @@ class NeuronSet:
 def selected_sets(
     scores: np.ndarray, targets: Sequence[str], numbers: Sequence[str], *, coarse: float = 0.2, share: float = 0.7
 ) -> list[NeuronSet]:
-    """Knowledge neurons of each target word and, where a task has both, of each number; empty sets included.
+    """Select the knowledge neurons of each target word and, if a task has both numbers, of each number.
 
-    scores (prompts, layers, width) with each prompt's target word and number. A number's neurons are refined over all
-    of its prompts, whatever their target (DESIGN.md §4 with the number as the group). Those that both numbers have are
-    neither's: they make the set "shared", as the published singular and plural neurons are none of the other number's.
+    A number's neurons are refined over all of its prompts, whatever their target (docs/method.md §4, with the number as
+    the group). Neurons that both numbers select belong to neither: they form the set "shared", as the published
+    singular and plural neurons are disjoint.
+
+    Args:
+        scores: Attribution scores (prompts, layers, width).
+        targets: Target word of each prompt.
+        numbers: Grammatical number of each prompt.
+        coarse: See `select_neurons`.
+        share: See `select_neurons`.
+
+    Returns:
+        All sets, including empty ones.
     """
-    found = [
+    sets = [
         NeuronSet(name, "target", count, *neurons)
-        for name, (count, neurons) in _refined(scores, targets, sorted(set(targets)), coarse, share).items()
+        for name, (count, neurons) in _refine(scores, targets, sorted(set(targets)), coarse, share).items()
     ]
     if not set(NUMBERS) <= set(numbers):
-        return found
-    refined = _refined(scores, numbers, NUMBERS, coarse, share)
+        return sets
+    of_numbers = _refine(scores, numbers, NUMBERS, coarse, share)
     members = {
-        number: set(zip(*map(np.ndarray.tolist, neurons), strict=True)) for number, (_, neurons) in refined.items()
+        number: set(zip(*map(np.ndarray.tolist, neurons), strict=True)) for number, (_, neurons) in of_numbers.items()
     }
     singular, plural = (members[number] for number in NUMBERS)
     parts = {"singular": singular - plural, "plural": plural - singular, SHARED: singular & plural}
-    counts = {number: count for number, (count, _) in refined.items()}
+    counts = {number: count for number, (count, _) in of_numbers.items()}
     for name, part in parts.items():
         arrays = np.array(sorted(part), dtype=int).reshape(-1, 2).T
-        found.append(NeuronSet(name, "number", counts.get(name, sum(counts.values())), *arrays))
-    return found
+        sets.append(NeuronSet(name, "number", counts.get(name, sum(counts.values())), *arrays))
+    return sets
 
 
-def control_sample(prompts: Sequence[str], most: int, seed: int) -> list[int]:
-    """Places, ascending, of the prompts that random sets are tried on: at most `most`, by a hash of seed and name."""
-    order = sorted(range(len(prompts)), key=lambda number: rank("controls", seed, prompts[number]))
-    return sorted(order[:most])
-
-
-def _refined(
+def _refine(
     scores: np.ndarray, groups: Sequence[str], names: Sequence[str], coarse: float, share: float
 ) -> dict[str, tuple[int, tuple[np.ndarray, np.ndarray]]]:
     """Each group's number of prompts, and layers and indices of its knowledge neurons."""
-    kept = [number for number, group in enumerate(groups) if group in names]
-    inside = [groups[number] for number in kept]
-    table = select_neurons(scores[kept], inside, coarse=coarse, share=share)
+    places = [number for number, group in enumerate(groups) if group in names]
+    inside = [groups[number] for number in places]
+    table = select_neurons(scores[places], inside, coarse=coarse, share=share)
     rows = {name: table[table["group"] == name] for name in names}
     return {
         name: (inside.count(name), (rows[name]["layer"].to_numpy(int), rows[name]["neuron"].to_numpy(int)))
@@ -81,19 +94,36 @@ def _refined(
     }
 
 
-def random_sets(selected: NeuronSet, means: np.ndarray, sets: int, nearest: int, seed: int) -> list[NeuronSet]:
-    """Sets of as many neurons from the same layers, each neuron like one of `selected` in its mean activation.
+def control_sample(prompts: Sequence[str], max_prompts: int, seed: int) -> list[int]:
+    """Choose the prompts for the random sets by a hash of seed and name, and return their places, ascending."""
+    order = sorted(range(len(prompts)), key=lambda number: hash_rank("controls", seed, prompts[number]))
+    return sorted(order[:max_prompts])
 
-    `means` (layers, width). Each neuron is replaced by one drawn from those of its layer outside the set: the
-    `nearest` in mean activation that are not drawn yet. The draws depend on the seed, the set's name, kind and
-    neurons, and on nothing else. Returns none for an empty set, or where a layer has too few other neurons.
+
+def random_sets(selected: NeuronSet, means: np.ndarray, sets: int, nearest: int, seed: int) -> list[NeuronSet]:
+    """Draw control sets from the same layers, of the same size, with similar mean activations.
+
+    Each neuron of `selected` is replaced by one from its layer outside the set, drawn from the `nearest` in mean
+    activation that are not yet taken. The result depends only on the seed and on the set's name, kind and neurons.
+
+    Args:
+        selected: The set to match.
+        means: Mean activations (layers, width).
+        sets: Number of control sets.
+        nearest: Number of candidates for each neuron.
+        seed: Random seed.
+
+    Returns:
+        The control sets. The list is empty for an empty set, or if a layer has too few other neurons.
     """
     per_layer = {int(layer): selected.neuron[selected.layer == layer] for layer in np.unique(selected.layer)}
     if not per_layer or any(2 * len(inside) > means.shape[1] for inside in per_layer.values()):
         return []
-    found = []
+    controls = []
     for draw in range(1, sets + 1):
-        random = np.random.default_rng(rank("random set", seed, selected.kind, selected.name, selected.members, draw))
+        random = np.random.default_rng(
+            hash_rank("random set", seed, selected.kind, selected.name, selected.members, draw)
+        )
         layers, neurons = [], []
         for layer, inside in per_layer.items():
             free = np.ones(means.shape[1], dtype=bool)
@@ -101,11 +131,11 @@ def random_sets(selected: NeuronSet, means: np.ndarray, sets: int, nearest: int,
             for neuron in random.permutation(inside):
                 others = np.flatnonzero(free)
                 distance = np.abs(means[layer, others] - means[layer, neuron])
-                chosen = others[random.choice(np.argsort(distance, kind="stable")[:nearest])]
-                free[chosen] = False
+                control = others[random.choice(np.argsort(distance, kind="stable")[:nearest])]
+                free[control] = False
                 layers.append(layer)
-                neurons.append(chosen)
+                neurons.append(control)
         order = np.lexsort((neurons, layers))
         arrays = (np.array(layers, dtype=int)[order], np.array(neurons, dtype=int)[order])
-        found.append(NeuronSet(selected.name, selected.kind, selected.prompts, *arrays, draw))
-    return found
+        controls.append(NeuronSet(selected.name, selected.kind, selected.prompts, *arrays, draw))
+    return controls

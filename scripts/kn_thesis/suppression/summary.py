@@ -1,33 +1,40 @@
-"""All tests of one model, and the tables that people open."""
+"""Run all suppression tests of one model (`model_tables`), and build the CSV tables over all models."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from kn_thesis.suppression import accuracy, company, statistics
-from kn_thesis.suppression.accuracy import accuracy_table
-from kn_thesis.suppression.company import log_ratios, number_effects, regressions
+from kn_thesis.suppression import regression, statistics
+from kn_thesis.suppression.regression import log_ratios, number_effects, regressions
 from kn_thesis.suppression.sets import control_sample
-from kn_thesis.suppression.statistics import suppression_tests
+from kn_thesis.suppression.statistics import accuracy_table, suppression_tests
 
 TABLES = ("effects", "controls", "sets", "words")
-# Columns of what `model_tables` gives, beside model and task.
+# Columns of the tables that `model_tables` returns, apart from model and task.
 COLUMNS = {
-    "tests": [*statistics.COLUMNS, "plural", "singular", "log_ratio"],
-    "accuracy": accuracy.COLUMNS,
-    "slopes": company.SLOPES,
+    "tests": [*statistics.WORD_COLUMNS, "plural", "singular", "log_ratio"],
+    "accuracy": statistics.ACCURACY_COLUMNS,
+    "slopes": regression.SLOPES,
 }
+NO_COUNTS = pd.DataFrame({"word": pd.Series(dtype=str), "role": "", "number": pd.Series(dtype=str), "count": 0})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Of the tests: level of significance, prompts of the sample, resamples and confidence of intervals, seeds.
+    """Settings of the tests.
 
-    published_over: see `suppression_tests`.
+    Attributes:
+        level: Significance level.
+        sample: Number of prompts in the control sample.
+        sample_seed: Seed of the control sample.
+        resamples: Bootstrap resamples.
+        confidence: Confidence level of the intervals.
+        seed: Seed of the bootstrap.
+        published_over: See `suppression_tests`.
     """
 
     level: float
@@ -41,95 +48,111 @@ class Settings:
 
 @dataclass(frozen=True)
 class ModelTables:
-    """A model's results over its tasks, each with the column task.
+    """A model's results over its tasks; each table starts with the column task.
 
-    tests: see `suppression_tests`, with plural, singular, log_ratio of the word where its company is known. accuracy:
-    see `accuracy_table`. company: mean log_change of each word under the numbers' sets and their contrast, with its
-    company. slopes: see `regressions`; no row where no company is known.
+    Attributes:
+        tests: See `suppression_tests`, with plural, singular and log_ratio of words whose co-occurrence is known.
+        accuracy: See `accuracy_table`.
+        cooccurrence: Mean log_change (nats) of each word under the numbers' sets and their contrast, with plural,
+            singular and log_ratio.
+        slopes: See `regressions`; without rows if no co-occurrence is known.
     """
 
     tests: pd.DataFrame
     accuracy: pd.DataFrame
-    company: pd.DataFrame
+    cooccurrence: pd.DataFrame
     slopes: pd.DataFrame
 
 
 def model_tables(
     folder: str | Path, prompts: Mapping[str, str], cooccurrence: pd.DataFrame | None, settings: Settings
 ) -> ModelTables:
-    """Test everything of one model: `folder` has its suppression files, `prompts` the table of prompts of each task."""
-    counted = log_ratios(NO_COUNTS if cooccurrence is None else cooccurrence)
-    found: dict[str, list[pd.DataFrame]] = {name: [] for name in ModelTables.__dataclass_fields__}
+    """Run all tests of one model, and print how many words move in each task.
+
+    Args:
+        folder: Folder with the model's suppression files, {task}.{table}.parquet.
+        prompts: Path of the table of prompts of each task.
+        cooccurrence: Counts, see `log_ratios`; None if they are not known.
+        settings: Settings of the tests.
+
+    Returns:
+        The results over all tasks.
+    """
+    counts = log_ratios(NO_COUNTS if cooccurrence is None else cooccurrence)
+    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in ModelTables.__dataclass_fields__}
     for task, path in prompts.items():
         effects, controls, sets, words = (pd.read_parquet(Path(folder) / f"{task}.{name}.parquet") for name in TABLES)
-        asked = pd.read_parquet(path, columns=["prompt", "group", "number", "noun", "attributed"])
+        about = pd.read_parquet(path, columns=["prompt", "group", "number", "noun", "attributed"])
         interval = {"resamples": settings.resamples, "confidence": settings.confidence, "seed": settings.seed}
-        how = {"level": settings.level, "published_over": settings.published_over}
-        tests = suppression_tests(effects, controls, sets, words, asked, **how, **interval)
+        options = {"level": settings.level, "published_over": settings.published_over}
+        tests = suppression_tests(effects, controls, sets, words, about, **options, **interval)
         numbers = number_effects(effects)
-        means = numbers.groupby(["operation", "set", "word", "word_group"], observed=True, sort=False)[
-            "log_change"
-        ].mean()
-        sample = asked["prompt"].iloc[control_sample(list(asked["prompt"]), settings.sample, settings.sample_seed)]
-        parts = {
-            "tests": tests.join(counted, on="word"),
-            "accuracy": accuracy_table(effects, sets, asked, settings.confidence),
-            "company": means.reset_index().astype({"word": str}).join(counted, on="word"),
-            "slopes": regressions(numbers, counted["log_ratio"], set(sample), settings.confidence),
+        key = ["operation", "set", "word", "word_group"]
+        means = numbers.groupby(key, observed=True, sort=False)["log_change"].mean()
+        sample = about["prompt"].iloc[control_sample(list(about["prompt"]), settings.sample, settings.sample_seed)]
+        tables = {
+            "tests": tests.join(counts, on="word"),
+            "accuracy": accuracy_table(effects, sets, about, settings.confidence),
+            "cooccurrence": means.reset_index().astype({"word": str}).join(counts, on="word"),
+            "slopes": regressions(numbers, counts["log_ratio"], set(sample), settings.confidence),
         }
-        for name, part in parts.items():
-            part.insert(0, "task", task)
-            found[name].append(part)
+        for name, table in tables.items():
+            table.insert(0, "task", task)
+            parts[name].append(table)
         print(f"{task}: {len(tests)} tests, {int(tests['significant'].sum())} words move beyond chance and controls")
         for note, rows in tests[tests["note"] != ""].groupby(["set", "note"], sort=False).groups.items():
             print(f"  {note[0]}: {note[1]} ({len(rows)} rows)")
-    return ModelTables(**{name: pd.concat(parts, ignore_index=True) for name, parts in found.items()})
+    return ModelTables(**{name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()})
 
 
-NO_COUNTS = pd.DataFrame({"word": pd.Series(dtype=str), "role": "", "number": pd.Series(dtype=str), "count": 0})
+def gather_tables(paths: Mapping[str, str | Path], columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Join the tables of several models, with the column model first; empty tables are skipped.
 
+    Args:
+        paths: Parquet file of each model.
+        columns: Columns of the result if there are no models, as in a study without paradigms.
 
-def shown_tests(tests: pd.DataFrame) -> pd.DataFrame:
-    """The tests that go into the table people open: numbers' sets, and targets' where a task has no numbers."""
-    numbered = tests.groupby(["model", "task"])["kind"].transform(lambda kinds: (kinds == "number").any())
-    return tests[(tests["kind"] == "number") | ~numbered]
-
-
-def significance_table(tests: pd.DataFrame) -> pd.DataFrame:
-    """Where the published test and the careful one disagree: a row per model, task, kind, set and operation.
-
-    words tested by both; both, published_only, careful_only, neither: how many; the words of the second and third.
+    Returns:
+        The rows of all models.
     """
-    key = ["model", "task", "kind", "set", "operation"]
-    tested = tests[tests["p_published"].notna() & tests["p_paired_holm"].notna()]
-    rows = []
-    for values, part in tested.groupby(key, sort=False, observed=True):
-        published, careful = part["significant_published"], part["significant"]
-        only = {"published_only": published & ~careful, "careful_only": careful & ~published}
-        rows.append(
-            dict(zip(key, values, strict=True))
-            | {"words": len(part), "both": int((published & careful).sum())}
-            | {name: int(chosen.sum()) for name, chosen in only.items()}
-            | {"neither": int((~published & ~careful).sum())}
-            | {f"words_{name}": " ".join(part.loc[chosen, "word"]) for name, chosen in only.items()}
-        )
-    columns = [*key, "words", "both", "published_only", "careful_only", "neither"]
-    return pd.DataFrame(rows, columns=[*columns, "words_published_only", "words_careful_only"])
-
-
-def gathered(paths: Mapping[str, str | Path], columns: Sequence[str] = ()) -> pd.DataFrame:
-    """The tables of several models in one, with the column model first; empty ones are passed over.
-
-    `columns` are those of the table where no model has one, as in a study without paradigms.
-    """
-    tables = list(_read(paths))
+    tables = []
+    for model, path in paths.items():
+        table = pd.read_parquet(path)
+        table.insert(0, "model", model)
+        tables.append(table)
     if not tables:
         return pd.DataFrame(columns=["model", "task", *columns])
     return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
 
 
-def _read(paths: Mapping[str, str | Path]) -> Iterator[pd.DataFrame]:
-    for model, path in paths.items():
-        table = pd.read_parquet(path)
-        table.insert(0, "model", model)
-        yield table
+def shown_tests(tests: pd.DataFrame) -> pd.DataFrame:
+    """Select the tests for suppression.csv: of the numbers' sets, or of the targets' where a task has no numbers."""
+    numbered = tests.groupby(["model", "task"])["kind"].transform(lambda kinds: (kinds == "number").any())
+    return tests[(tests["kind"] == "number") | ~numbered]
+
+
+def significance_table(tests: pd.DataFrame) -> pd.DataFrame:
+    """Count where the published test and the paired one disagree.
+
+    Args:
+        tests: suppression.csv.
+
+    Returns:
+        One row per model, task, kind, set and operation: words (tested both ways), the counts both, published_only,
+        paired_only and neither, and the words behind the second and third (words_published_only, words_paired_only).
+    """
+    key = ["model", "task", "kind", "set", "operation"]
+    tested = tests[tests["p_published"].notna() & tests["p_paired_holm"].notna()]
+    rows = []
+    for values, part in tested.groupby(key, sort=False, observed=True):
+        published, paired = part["significant_published"], part["significant"]
+        only = {"published_only": published & ~paired, "paired_only": paired & ~published}
+        rows.append(
+            dict(zip(key, values, strict=True))
+            | {"words": len(part), "both": int((published & paired).sum())}
+            | {name: int(mask.sum()) for name, mask in only.items()}
+            | {"neither": int((~published & ~paired).sum())}
+            | {f"words_{name}": " ".join(part.loc[mask, "word"]) for name, mask in only.items()}
+        )
+    columns = [*key, "words", "both", "published_only", "paired_only", "neither"]
+    return pd.DataFrame(rows, columns=[*columns, "words_published_only", "words_paired_only"])

@@ -1,4 +1,7 @@
-"""Figures of the chapter on tracing that are not heat maps: effects at the two sites, and the sites' contrasts."""
+"""Draw the line figures of the tracing chapter: effects over layers at the two sites, and the sites' contrasts.
+
+The helpers at the end (ticks, wrapped text, the empty figure) are shared with the heat maps and with other chapters.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from kn_thesis.tracing.names import KIND_WORDS, MEASURE_WORDS, RESTORED_WORDS, SITES, measures_of
-from kn_thesis.tracing.panels import STATE_COLOURS, layer_ticks, nothing, wrapped
-from kn_thesis.tracing.rows import averages, of_models
+from kn_thesis.tracing.prose import KIND_WORDS, MEASURE_WORDS, RESTORED_WORDS, ROLE_WORDS, averages, rows_of_models
+from kn_thesis.tracing.tables import SITES, measures_of
 
+# Purple, green and red are Meng et al.'s (2022); these shades of them can be told apart by colour-blind readers.
+STATE_COLOURS = {"hidden": "#54278F", "mlp": "#00795A", "attention": "#C4500A"}
+STATE_COLOURS |= {f"severed_{name}": STATE_COLOURS[name] for name in ("mlp", "attention")}
 MARKERS = {"hidden": "o", "mlp": "s", "attention": "^", "severed_mlp": "s", "severed_attention": "^"}
-PLACES = {"early": "cue's last token", "late": "gap"}
 # Contrast: where it stands in a task's line, marker, colour, what it is.
-CONTRASTS = {
+CONTRAST_STYLES = {
     "early_contrast": (-0.17, "s", STATE_COLOURS["mlp"], "early: MLPs − attention, cue's last token, lower layers"),
-    "late_contrast": (0.17, "^", STATE_COLOURS["attention"], "late: attention − MLPs, gap, upper layers"),
+    "late_contrast": (0.17, "^", STATE_COLOURS["attention"], "late: attention − MLPs, blank, upper layers"),
 }
 LETTERS = 26  # of a task's name in a line
 NOTE_LETTERS = 30
@@ -29,24 +33,31 @@ HEAD = 0.75  # height of the strip above the lines of one kind of task
 
 
 def plot_lines(roles: pd.DataFrame, models: Sequence[str]) -> Figure:
-    """Mean effect over layers at the cue's last token and at the gap, facts and syntax, a row of panels per model.
+    """Draw mean effects over layers at the cue's last token and at the blank, a row of panels per model.
 
-    `roles` is tracing_roles.csv; of each kind of task its headline measure, averaged over tasks; bands are intervals.
+    Each kind of task is shown in its headline measure, averaged over tasks. Bands are intervals.
+
+    Args:
+        roles: tracing_roles.csv.
+        models: The models to draw, in order.
+
+    Returns:
+        The figure, facts on the left and syntax on the right.
     """
-    rows = of_models(roles, models)
-    there = [model for model in models if len(rows) and (rows["model"] == model).any()]
+    rows = rows_of_models(roles, models)
+    traced = [model for model in models if len(rows) and (rows["model"] == model).any()]
     kinds = [kind for kind in RESTORED_WORDS if len(rows) and (rows["restored"] == kind).any()]
     if not kinds:
-        return nothing("nothing was traced")
+        return empty_figure("nothing was traced")
     columns = [(kind, site) for kind in KIND_WORDS for site in SITES]
-    figure, axes = plt.subplots(len(there), len(columns), figsize=(12, 1.1 + 2.5 * len(there)), squeeze=False)
-    for line, model in zip(axes, there, strict=True):
+    figure, axes = plt.subplots(len(traced), len(columns), figsize=(12, 1.1 + 2.5 * len(traced)), squeeze=False)
+    for line, model in zip(axes, traced, strict=True):
         for start in (0, len(SITES)):  # both sites of one kind of task have one scale
             line[start + 1].sharey(line[start])
             line[start + 1].tick_params(labelleft=False)
         for axis, (kind, site) in zip(line, columns, strict=True):
             part = averages(rows, model, kind)[0]
-            axis.set_title(f"{model} · {KIND_WORDS[kind]}\n{PLACES[site]}", fontsize=10)
+            axis.set_title(f"{model} · {KIND_WORDS[kind]}\n{ROLE_WORDS[SITES[site]]}", fontsize=10)
             if site == "early":
                 axis.set_ylabel(f"indirect effect\n{MEASURE_WORDS[measures_of(kind)[0]]}", fontsize=9)
             _lines(axis, part[part["role"] == SITES[site]], kinds)
@@ -92,51 +103,57 @@ def _lines(axis: Axes, rows: pd.DataFrame, kinds: Sequence[str]) -> None:
 
 
 def plot_sites(tracing: pd.DataFrame, models: Sequence[str]) -> Figure:
-    """Both contrasts of each task with their intervals, a panel per model, facts above syntax.
+    """Draw both contrasts of each task with their intervals, a panel per model, facts above syntax.
 
-    `tracing` is tracing.csv; headline measures alone. Filled markers and a star: two sites can be told apart. A task
-    without a value has the reason in its place.
+    Filled markers and a star mean that two sites can be told apart. A task without a value shows the reason instead.
+
+    Args:
+        tracing: tracing.csv; only headline measures are drawn.
+        models: The models to draw, in order.
+
+    Returns:
+        The figure.
     """
-    rows = of_models(tracing, models)
+    rows = rows_of_models(tracing, models)
     rows = rows[rows["headline"].astype(bool)] if len(rows) else rows
-    there = [model for model in models if len(rows) and (rows["model"] == model).any()]
-    if not there:
-        return nothing("nothing was traced")
+    traced = [model for model in models if len(rows) and (rows["model"] == model).any()]
+    if not traced:
+        return empty_figure("nothing was traced")
     tasks = {kind: list(dict.fromkeys(rows.loc[rows["kind"] == kind, "task"])) for kind in KIND_WORDS}
     tasks = {kind: names for kind, names in tasks.items() if names}
     figure, axes = plt.subplots(
         len(tasks),
-        len(there),
-        figsize=(3.2 + 2.8 * len(there), 1.7 + 0.5 * sum(len(names) + HEAD for names in tasks.values())),
+        len(traced),
+        figsize=(3.2 + 2.8 * len(traced), 1.7 + 0.5 * sum(len(names) + HEAD for names in tasks.values())),
         sharex="col",
         squeeze=False,
         height_ratios=[len(names) + HEAD for names in tasks.values()],
     )
     for line, (kind, names) in zip(axes, tasks.items(), strict=True):
-        for axis, model in zip(line, there, strict=True):
+        for axis, model in zip(line, traced, strict=True):
             part = rows[(rows["model"] == model) & (rows["kind"] == kind)].drop_duplicates("task").set_index("task")
             _forest(axis, part, names)
             axis.set_yticks([])
         head = f"{KIND_WORDS[kind]}:\n{MEASURE_WORDS[measures_of(kind)[0]]}"
-        _named(line[0], head, [wrapped(name, LETTERS) for name in names])
-    for axis, model in zip(axes[0], there, strict=True):
+        _name_lines(line[0], head, [wrap_text(name, LETTERS) for name in names])
+    for axis, model in zip(axes[0], traced, strict=True):
         axis.set_title(model, fontsize=12)
     for axis in axes[-1]:
         low, high = axis.get_xlim()
-        axis.set_xlim(low, high + 0.09 * (high - low))  # room for stars
+        axis.set_xlim(low, high + 0.09 * (high - low))  # space for stars
         axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.set_xlabel("difference of mean indirect effects", fontsize=9)
-    columns = 2 if len(there) > 1 else 1
+    columns = 2 if len(traced) > 1 else 1
     figure.legend(handles=_site_legend(), loc="outside lower center", ncols=columns, frameon=False, fontsize=9.5)
     return figure
 
 
-def _named(axis: Axes, head: str, names: Sequence[str]) -> None:
-    """Name the lines. Each line of text is a label of its own: so it ends at the axis in whatever font it is shown."""
-    written = [(-0.5 - HEAD / 2, head), *enumerate(names)]
+def _name_lines(axis: Axes, head: str, names: Sequence[str]) -> None:
+    """Name the lines. Each line of text is a label of its own, so that it ends at the axis whatever the font."""
+    entries = [(-0.5 - HEAD / 2, head), *enumerate(names)]
     labels = [
         (at + LINE * (number - text.count("\n") / 2), part)
-        for at, text in written
+        for at, text in entries
         for number, part in enumerate(text.split("\n"))
     ]
     axis.set_yticks([at for at, _ in labels], [part for _, part in labels], parse_math=False)
@@ -160,9 +177,9 @@ def _forest(axis: Axes, part: pd.DataFrame, names: Sequence[str]) -> None:
         row = part.loc[name]
         note = str(row["note"]) if pd.notna(row["note"]) and row["note"] else ""
         note = note or ("no test" if pd.isna(row["p_sites"]) else "")
-        known = [contrast for contrast in CONTRASTS if pd.notna(row[contrast])]
+        known = [contrast for contrast in CONTRAST_STYLES if pd.notna(row[contrast])]
         for contrast in known:
-            shift, marker, colour, _ = CONTRASTS[contrast]
+            shift, marker, colour, _ = CONTRAST_STYLES[contrast]
             axis.plot([row[f"{contrast}_low"], row[f"{contrast}_high"]], [at + shift] * 2, color=colour, linewidth=1.6)
             face = colour if row["two_sites"] else "white"
             axis.plot(row[contrast], at + shift, marker, color=colour, markerfacecolor=face, markersize=6)
@@ -173,8 +190,8 @@ def _forest(axis: Axes, part: pd.DataFrame, names: Sequence[str]) -> None:
 
 
 def _note(axis: Axes, at: float, text: str, small: bool = False) -> None:
-    """Why there is no value, in a task's line; small: below the values that there are."""
-    text = text if small else wrapped(text, NOTE_LETTERS, " ")
+    """Write in a task's line why there is no value; small, below the values, if there are some."""
+    text = text if small else wrap_text(text, NOTE_LETTERS, " ")
     axis.text(
         *(0.5, at, text),
         transform=axis.get_yaxis_transform(),
@@ -189,11 +206,55 @@ def _note(axis: Axes, at: float, text: str, small: bool = False) -> None:
 
 def _site_legend() -> list[Line2D]:
     handles = [
-        Line2D([], [], color=colour, marker=marker, label=label) for _, marker, colour, label in CONTRASTS.values()
+        Line2D([], [], color=colour, marker=marker, label=label)
+        for _, marker, colour, label in CONTRAST_STYLES.values()
     ]
-    told = {"linestyle": "none", "color": "#555555", "markersize": 6}
+    style = {"linestyle": "none", "color": "#555555", "markersize": 6}
     return [
         *handles,
-        Line2D([], [], marker="o", label="filled, ★: two sites can be told apart", **told),
-        Line2D([], [], marker="o", markerfacecolor="white", label="hollow: they cannot, or no test", **told),
+        Line2D([], [], marker="o", label="filled, ★: two sites can be told apart", **style),
+        Line2D([], [], marker="o", markerfacecolor="white", label="hollow: they cannot, or no test", **style),
     ]
+
+
+def layer_ticks(layers: int, max_ticks: int) -> list[int]:
+    """Choose the layers that are named on an axis, at even distances from 0.
+
+    Args:
+        layers: Number of layers of the model.
+        max_ticks: Maximum number of ticks.
+
+    Returns:
+        The layers.
+    """
+    steps = (step for step in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20) if -(-layers // step) <= max_ticks)
+    return list(range(0, layers, next(steps, layers)))
+
+
+def empty_figure(why: str) -> Figure:
+    """Draw a placeholder that says why there is nothing to draw."""
+    figure, axis = plt.subplots(figsize=(6, 1.6))
+    axis.text(0.5, 0.5, why, ha="center", va="center", color="#777777")
+    axis.set_axis_off()
+    return figure
+
+
+def wrap_text(text: str, letters: int, at: str = "_") -> str:
+    """Break a text into lines.
+
+    Args:
+        text: The text.
+        letters: Maximum length of a line, unless a single piece is longer.
+        at: The separator after which lines may break.
+
+    Returns:
+        The text with line breaks.
+    """
+    lines = [""]
+    pieces = text.split(at)
+    for number, piece in enumerate(pieces):
+        whole = piece + (at if number < len(pieces) - 1 else "")
+        if lines[-1] and len(lines[-1]) + len(whole.rstrip()) > letters:
+            lines.append("")
+        lines[-1] += whole
+    return "\n".join(line.rstrip(" ") for line in lines)

@@ -1,7 +1,7 @@
-"""Heat maps of the chapter on tracing: single prompts, and averages by token role, over layers.
+"""Draw the heat maps of the tracing chapter: single prompts, and averages by token role.
 
-Both figures are grids of blocks. A block has a heat map for each kind of restored state, all on one scale, and a bar of
-that scale with a strip of each kind's colours.
+Both figures are grids of blocks. A block has a heat map for each restored kind, all on one scale, and a bar of that
+scale with a strip of each kind's colours.
 """
 
 from __future__ import annotations
@@ -17,23 +17,27 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from kn_thesis.tracing.names import KIND_WORDS, MEASURE_WORDS, RESTORED_WORDS
-from kn_thesis.tracing.panels import STATE_COLOURS, layer_ticks, nothing, wrapped
-from kn_thesis.tracing.roles import ROLES
-from kn_thesis.tracing.rows import averages, of_models
-from kn_thesis.tracing.written import readable
+from kn_thesis.tracing.figures import STATE_COLOURS, empty_figure, layer_ticks, wrap_text
+from kn_thesis.tracing.prose import KIND_WORDS, MEASURE_WORDS, RESTORED_WORDS, averages, readable_token, rows_of_models
+from kn_thesis.tracing.tables import ROLES
 
 MAPPED = ("hidden", "mlp", "attention")  # those of Meng et al. (2022, figure 1), in their order
 NEGATIVE = "#4d4d4d"  # at the other end of every kind's colours
-LONGEST = 18  # letters of a token
-MEASURED_LETTERS = 60  # in a line above a block
+MAX_TOKEN_LETTERS = 18  # maximum letters of a token
+MEASURED_LETTERS = 60  # maximum letters in a line above a block
 
 
 @dataclass(frozen=True)
 class Block:
-    """Heat maps on one scale: effects (rows, layers) by kind, nan where there is no such token; or why there are none.
+    """Heat maps on one scale.
 
-    starred: rows that are written bold.
+    Attributes:
+        title: The line above the heat maps.
+        measured: What is measured; the second line.
+        rows: Names of the rows.
+        effects: Effects (rows, layers) by restored kind, nan where there is no such token; None if nothing was traced.
+        starred: Which rows are written in bold.
+        note: Why there are no effects.
     """
 
     title: str
@@ -44,7 +48,7 @@ class Block:
     note: str = ""
 
     def scale(self) -> tuple[float, float]:
-        """Lowest (0 at most) and highest effect (above 0), over all kinds."""
+        """Minimum (at most 0) and maximum (above it) of the effects over all kinds."""
         values = np.concatenate([table.ravel() for table in (self.effects or {}).values()] or [np.zeros(1)])
         values = values[np.isfinite(values)]
         low, high = values.min(initial=0.0), values.max(initial=0.0)
@@ -52,16 +56,23 @@ class Block:
 
 
 def plot_examples(examples: pd.DataFrame, models: Sequence[str]) -> Figure:
-    """Effects in single prompts, tokens × layers: a row of heat maps for each model and task, facts first.
+    """Draw effects in single prompts, tokens × layers: a row of heat maps for each model and task, facts first.
 
-    `examples` is tracing_examples.csv. A star marks the tokens of the cue, which are corrupted.
+    A star marks the tokens of the cue, which are corrupted.
+
+    Args:
+        examples: tracing_examples.csv.
+        models: The models to draw, in order.
+
+    Returns:
+        The figure.
     """
-    rows = of_models(examples, models)
-    kinds = _mapped(rows)
+    rows = rows_of_models(examples, models)
+    kinds = _mapped_kinds(rows)
     if not kinds:
-        return nothing("nothing was traced of which a prompt is drawn")
+        return empty_figure("nothing was traced of which a prompt is drawn")
     blocks = [
-        [_example(part, kinds)]
+        [_example_block(part, kinds)]
         for model in models
         for kind in KIND_WORDS
         for _, part in rows[(rows["model"] == model) & (rows["kind"] == kind)].groupby("task", sort=False)
@@ -70,14 +81,14 @@ def plot_examples(examples: pd.DataFrame, models: Sequence[str]) -> Figure:
     return _grid(blocks, kinds, layers, width=float(np.clip(0.3 * layers, 2.2, 2.9)), label_every_block=True)
 
 
-def _example(rows: pd.DataFrame, kinds: Sequence[str]) -> Block:
+def _example_block(rows: pd.DataFrame, kinds: Sequence[str]) -> Block:
     first = rows.iloc[0]
     tokens = rows.drop_duplicates("position").sort_values("position")
     return Block(
         f"{first['model']} · {first['task']}",
         f"{MEASURE_WORDS[first['measure']]}: clean {first['clean']:.2f} → corrupted {first['corrupted']:.2f}",
         [
-            _shortened(readable(token)) + ("*" if cue else "")
+            _shorten(readable_token(token)) + ("*" if cue else "")
             for token, cue in zip(tokens["token"], tokens["cue"], strict=True)
         ],
         {kind: _matrix(rows[rows["restored"] == kind], "position", list(tokens["position"]), rows) for kind in kinds},
@@ -86,45 +97,52 @@ def _example(rows: pd.DataFrame, kinds: Sequence[str]) -> Block:
 
 
 def plot_roles(roles: pd.DataFrame, models: Sequence[str]) -> Figure:
-    """Mean effects by token role and layer, a row of heat maps for each model: facts on the left, syntax on the right.
+    """Draw mean effects by token role and layer, a row of heat maps for each model: facts left, syntax right.
 
-    `roles` is tracing_roles.csv; of each kind of task its headline measure, averaged over tasks. Hatched: no token has
-    that role.
+    Each kind of task is shown in its headline measure, averaged over tasks. Hatched: no token has that role.
+
+    Args:
+        roles: tracing_roles.csv.
+        models: The models to draw, in order.
+
+    Returns:
+        The figure.
     """
-    rows = of_models(roles, models)
-    kinds = _mapped(rows)
+    rows = rows_of_models(roles, models)
+    kinds = _mapped_kinds(rows)
     if not kinds:
-        return nothing("nothing was traced")
-    shown = [role for role in ROLES if (rows["role"] == role).any()]
-    there = [model for model in models if (rows["model"] == model).any()]
-    blocks = [[_averaged(rows, model, kind, kinds, shown) for kind in KIND_WORDS] for model in there]
+        return empty_figure("nothing was traced")
+    used = [role for role in ROLES if (rows["role"] == role).any()]
+    traced = [model for model in models if (rows["model"] == model).any()]
+    blocks = [[_averages_block(rows, model, kind, kinds, used) for kind in KIND_WORDS] for model in traced]
     layers = int(rows["layer"].max()) + 1
     return _grid(blocks, kinds, layers, width=float(np.clip(0.3 * layers, 1.3, 1.5)))
 
 
-def _averaged(rows: pd.DataFrame, model: str, kind: str, kinds: Sequence[str], shown: Sequence[str]) -> Block:
+def _averages_block(rows: pd.DataFrame, model: str, kind: str, kinds: Sequence[str], used: Sequence[str]) -> Block:
     part, over = averages(rows, model, kind)
     title = f"{model} · {KIND_WORDS[kind]}"
     if part.empty:
         return Block(title, note="nothing was traced")
-    measured = wrapped(f"{MEASURE_WORDS[part['measure'].iloc[0]]}, {over}", MEASURED_LETTERS, " ")
-    effects = {name: _matrix(part[part["restored"] == name], "role", shown, part) for name in kinds}
-    return Block(title, measured, shown, effects, [False] * len(shown))
+    measured = wrap_text(f"{MEASURE_WORDS[part['measure'].iloc[0]]}, {over}", MEASURED_LETTERS, " ")
+    effects = {name: _matrix(part[part["restored"] == name], "role", used, part) for name in kinds}
+    names = ["blank" if role == "gap" else role for role in used]
+    return Block(title, measured, names, effects, [False] * len(used))
 
 
-def _mapped(rows: pd.DataFrame) -> list[str]:
-    """The kinds of restored state that have a heat map."""
+def _mapped_kinds(rows: pd.DataFrame) -> list[str]:
+    """The restored kinds that have a heat map."""
     return [kind for kind in MAPPED if len(rows) and (rows["restored"] == kind).any()]
 
 
 def _matrix(part: pd.DataFrame, down: str, order: Sequence[object], whole: pd.DataFrame) -> np.ndarray:
-    """Effects (order, layers of the whole table)."""
+    """Effects (rows in `order`, layers of the whole table). `down`: the column that names the rows."""
     layers = range(int(whole["layer"].max()) + 1)
     return part.set_index([down, "layer"])["effect"].unstack("layer").reindex(index=order, columns=layers).to_numpy()
 
 
-def _shortened(token: str) -> str:
-    return token if len(token) <= LONGEST else token[: LONGEST - 1] + "…"
+def _shorten(token: str) -> str:
+    return token if len(token) <= MAX_TOKEN_LETTERS else token[: MAX_TOKEN_LETTERS - 1] + "…"
 
 
 def _grid(
@@ -134,7 +152,10 @@ def _grid(
     width: float,
     label_every_block: bool = False,
 ) -> Figure:
-    """Blocks in rows and columns; `width` of a heat map, in inches. Only the first block of a row names its rows."""
+    """Draw blocks in rows and columns. Unless each is labelled, only the first block of a row names its rows.
+
+    width: of a heat map, in inches.
+    """
     heights = [max(1, *(len(block.rows) for block in line)) for line in blocks]
     across = [*[width] * len(kinds), 0.16, 0.16]  # the last is the space beside a block
     ratios = (across * len(blocks[0]))[:-1]
@@ -153,13 +174,13 @@ def _grid(
             head.set_axis_off()
             axes = [figure.add_subplot(cells[2 * line + 1, first + number]) for number in range(len(kinds) + 1)]
             if block.effects is None:
-                _say(axes, block.note)
+                _write_note(axes, block.note)
                 continue
             _maps(axes, block, layers, named=label_every_block or column == 0)
     return figure
 
 
-def _say(axes: Sequence[Axes], note: str) -> None:
+def _write_note(axes: Sequence[Axes], note: str) -> None:
     for axis in axes:
         axis.set_axis_off()
     axes[0].text(0, 0.5, note, transform=axes[0].transAxes, va="center", color="#777777", fontsize=9, in_layout=False)
@@ -188,7 +209,7 @@ def _maps(axes: Sequence[Axes], block: Block, layers: int, named: bool) -> None:
 
 
 def _bar(axis: Axes, kinds: Sequence[str], norm: Normalize, low: float, high: float) -> None:
-    """The scale of a block: a strip of each kind's colours, effects upwards."""
+    """Draw the scale of a block: a strip of each kind's colours, with effects upwards."""
     steps = np.linspace(low, high, 128)
     strips = np.stack([_colours(kind)(norm(steps)) for kind in kinds], axis=1)
     axis.imshow(strips, aspect="auto", origin="lower", extent=(0, len(kinds), low, high), interpolation="nearest")

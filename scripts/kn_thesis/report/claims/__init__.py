@@ -1,1 +1,1 @@
-"""The twelve claims: what each says, what is measured of it, and the verdict that follows from a rule."""
+"""The paper's twelve claims: what each says, what is measured, and the verdict that follows by rule."""

@@ -1,4 +1,8 @@
-"""An estimate and the evidence in it: how far a number lies on one side of a bound that was fixed before the run."""
+"""Estimate a number with its uncertainty, combine estimates over models, and test them against a claim's bound.
+
+The bounds come from resources/claims.yaml. They were fixed before any run of the paper's models, and set after runs of
+the miniature had been seen.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +23,17 @@ _Z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 class Estimate:
     """A number with its uncertainty.
 
-    value; se: standard error; df: degrees of freedom of its t distribution (inf: normal); low, high: 95 % interval;
-    units: observations that it comes from. trials: of a share, the trials behind it: under a bound b the standard
-    error is taken to be at least √(b(1 − b)/trials), so that a share of exactly 0 is no certainty. counts: what a
-    measure with a test of its own has counted. note: why there is no estimate, "" when there is one.
+    Attributes:
+        value: the number.
+        se: its standard error.
+        low: lower end of the 95 % interval.
+        high: upper end of the 95 % interval.
+        units: number of observations.
+        df: degrees of freedom of its t distribution; infinite for a normal one.
+        trials: of a share, the number of trials. Against a bound b, the standard error is at least √(b(1 − b)/trials),
+            so that a share of exactly 0 is not taken as certain.
+        counts: what a measure with a test of its own has counted.
+        note: why there is no estimate; "" when there is one.
     """
 
     value: float
@@ -37,26 +48,46 @@ class Estimate:
 
 
 def missing(note: str, units: int = 0) -> Estimate:
-    """No estimate, and why."""
+    """Return an estimate without a value, and say why in `note`."""
     return Estimate(*[math.nan] * 4, units=units, note=note)
 
 
-def mean_of(values: Sequence[float], fewest: int, unit: str) -> Estimate:
-    """Mean of independent units with Student's t interval; fewer than `fewest`, or all alike: no estimate of error."""
+def mean_of(values: Sequence[float], minimum: int, unit: str) -> Estimate:
+    """Estimate a mean over independent units, with Student's t interval.
+
+    Args:
+        values: one per unit; those that are not finite are left out.
+        minimum: number of units below which there is no estimate (at least 2).
+        unit: what a unit is called.
+
+    Returns:
+        The mean. Its standard error is 0, and a note says so, when all values are equal.
+    """
     known = np.asarray(values, dtype=float)
     known = known[np.isfinite(known)]
-    if len(known) < max(2, fewest):
-        return missing(f"{_count(len(known), unit)}: at least {fewest} are needed", len(known))
+    if len(known) < max(2, minimum):
+        return missing(f"{_count(len(known), unit)}: at least {minimum} are needed", len(known))
     return _student(known.mean(), known.std(ddof=1) / math.sqrt(len(known)), len(known) - 1, len(known))
 
 
-def difference_of(first: Sequence[float], second: Sequence[float], fewest: int, unit: str) -> Estimate:
-    """Difference of two means, first less second, with Welch's t interval."""
+def difference_of(first: Sequence[float], second: Sequence[float], minimum: int, unit: str) -> Estimate:
+    """Estimate the difference of two means, first minus second, with Welch's t interval.
+
+    Args:
+        first: one value per unit; those that are not finite are left out.
+        second: the same of the other sample.
+        minimum: number of units of each sample below which there is no estimate (at least 2).
+        unit: what a unit is called.
+
+    Returns:
+        The difference.
+    """
     samples = [np.asarray(values, dtype=float) for values in (first, second)]
     samples = [values[np.isfinite(values)] for values in samples]
     sizes = [len(values) for values in samples]
-    if min(sizes) < max(2, fewest):
-        return missing(f"{sizes[0]} against {_count(sizes[1], unit)}: at least {fewest} of each are needed", sum(sizes))
+    if min(sizes) < max(2, minimum):
+        note = f"{sizes[0]} against {_count(sizes[1], unit)}: at least {minimum} of each are needed"
+        return missing(note, sum(sizes))
     parts = [values.var(ddof=1) / len(values) for values in samples]
     se = math.sqrt(sum(parts))
     below = sum(part**2 / (size - 1) for part, size in zip(parts, sizes, strict=True))
@@ -65,12 +96,20 @@ def difference_of(first: Sequence[float], second: Sequence[float], fewest: int, 
 
 
 def share_of(successes: Sequence[float], trials: Sequence[float], clustered: bool) -> Estimate:
-    """A share over groups of trials, taken together, with Wilson's interval; successes may be parts of trials.
+    """Estimate a share over groups of trials, pooled, with Wilson's interval.
 
-    A trial that succeeds in part (an edit that meets a criterion in three of four questions) varies less than one that
-    does so or not: Wilson's interval is the wider one. With `clustered`, groups are tasks that may differ: the interval
-    is the wider of Wilson's and of the ratio estimator's over groups (Cochran 1977, §6.4), and so is the error; trials
-    are then the effective ones, as many as would give that error if they were independent.
+    A trial may succeed in part, as an edit that meets a criterion in three of four questions. Such trials vary less
+    than trials that succeed or fail, so Wilson's interval is then conservative.
+
+    Args:
+        successes: of each group, possibly fractional.
+        trials: of each group.
+        clustered: whether groups are tasks that may differ. The interval and the error are then the wider of Wilson's
+            and of the ratio estimator's over groups (Cochran 1977, §6.4), and `trials` of the estimate is the effective
+            number: as many independent trials as would give that error.
+
+    Returns:
+        The share, from 0 to 1.
     """
     hits, sizes = (np.asarray(values, dtype=float) for values in (successes, trials))
     total = float(sizes.sum())
@@ -79,21 +118,24 @@ def share_of(successes: Sequence[float], trials: Sequence[float], clustered: boo
     share = float(hits.sum() / total)
     low, high = (float(end) for end in proportion_confint(share * total, total, 1 - CONFIDENCE, method="wilson"))
     se, df, effective = (high - low) / (2 * _Z), math.inf, total
-    there = int((sizes > 0).sum())
-    if clustered and there > 1:
-        spread = math.sqrt(float(((hits - share * sizes) ** 2).sum()) * there / (there - 1)) / total
+    groups = int((sizes > 0).sum())
+    if clustered and groups > 1:
+        spread = math.sqrt(float(((hits - share * sizes) ** 2).sum()) * groups / (groups - 1)) / total
         if spread > se:
-            se, df, effective = spread, there - 1, share * (1 - share) / spread**2
+            se, df, effective = spread, groups - 1, share * (1 - share) / spread**2
             reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, df)) * se
             low, high = max(0.0, min(low, share - reach)), min(1.0, max(high, share + reach))
     return Estimate(share, se, low, high, units=round(total), df=df, trials=effective)
 
 
 def combined(estimates: Sequence[Estimate]) -> Estimate:
-    """Several estimates of one number under random effects (Paule and Mandel's variance), normal interval.
+    """Combine estimates of one number under random effects (Paule and Mandel's variance), with a normal interval.
 
-    Estimates without a standard error are left out; one alone stays as it is. units: of all together. The interval of
-    shares ends where shares do.
+    Args:
+        estimates: those without a standard error are left out; a single one is returned as it is.
+
+    Returns:
+        The combined estimate; `units` is the sum over all. The interval of shares is cut off at 0 and 1.
     """
     known = [one for one in estimates if math.isfinite(one.se) and one.se > 0]
     if not known:
@@ -101,19 +143,25 @@ def combined(estimates: Sequence[Estimate]) -> Estimate:
     if len(known) == 1:
         return known[0]
     values, variances = np.array([one.value for one in known]), np.array([one.se**2 for one in known])
-    with np.errstate(divide="ignore"):  # its I² of estimates that are all the same
-        found = combine_effects(values, variances, method_re="iterated")
-    value, se = float(found.mean_effect_re), float(found.sd_eff_w_re)
-    least, most = (0.0, 1.0) if all(one.trials for one in known) else (-math.inf, math.inf)
-    low, high = max(least, value - _Z * se), min(most, value + _Z * se)
+    with np.errstate(divide="ignore"):  # in its I², when all estimates are equal
+        effects = combine_effects(values, variances, method_re="iterated")
+    value, se = float(effects.mean_effect_re), float(effects.sd_eff_w_re)
+    minimum, maximum = (0.0, 1.0) if all(one.trials for one in known) else (-math.inf, math.inf)
+    low, high = max(minimum, value - _Z * se), min(maximum, value + _Z * se)
     return Estimate(value, se, low, high, units=sum(one.units for one in known))
 
 
 def evidence(estimate: Estimate, side: str, bound: float) -> tuple[float, float]:
-    """One-sided p-values (for, against): that chance alone puts the estimate on the claim's side of the bound; on the
-    other one. `side`: `above`, `below`, or `within` (from −bound to bound, two one-sided tests).
+    """Compute one-sided p-values for a claim and against it.
 
-    nan, nan without an error to go by.
+    Args:
+        estimate: the measure.
+        side: where the claim has it: `above` or `below` the bound, or `within` −bound and bound (two one-sided tests).
+        bound: the bound.
+
+    Returns:
+        For: the probability that chance alone puts the estimate on the claim's side. Against: the same for the other
+        side. Both are nan for an estimate without a standard error above 0.
     """
     if not (math.isfinite(estimate.value) and math.isfinite(estimate.se) and estimate.se > 0):
         return math.nan, math.nan
@@ -125,7 +173,7 @@ def evidence(estimate: Estimate, side: str, bound: float) -> tuple[float, float]
 
 
 def _tail(estimate: Estimate, bound: float, side: str) -> float:
-    """P-value of the bound, or anything on its other side, against an estimate on this side of it."""
+    """P-value of an estimate on this side of the bound, when the true value is the bound or lies beyond it."""
     se = estimate.se
     if estimate.trials and 0 < bound < 1:
         se = max(se, math.sqrt(bound * (1 - bound) / estimate.trials))

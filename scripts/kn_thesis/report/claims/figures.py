@@ -1,4 +1,4 @@
-"""One picture per claim: every part in every model with its interval, the claim's side, the published value."""
+"""Draw the claims: every part in every model with its interval, bound and published value, and all verdicts at once."""
 
 from __future__ import annotations
 
@@ -11,27 +11,34 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from kn_thesis.report.claims.words import OVER_MODELS, SYMBOLS, bound, number, published, verdict_of, who
+from kn_thesis.report.claims.labels import OVER_MODELS, SYMBOLS, bound, models_phrase, number, published, verdict_of
 from kn_thesis.report.style import FAMILY_COLOURS
 
-WIDTH = 5.4  # inches: on a page 400 px wide the text is still of reading size
+WIDTH = 5.4  # inches: on a page 400 px wide the text is still legible
 SIDE_COLOUR = "#DCEBF7"
 VERDICT_COLOURS = {"supported": "#0072B2", "not supported": "#D55E00", "undecided": "#BBBBBB", "not asked": "#FFFFFF"}
 
 
 def plot_claim(parts: pd.DataFrame, models: list[str]) -> Figure:
-    """A panel per part, one above the other; a row per model of `models` and one over them (claim_parts.csv).
+    """Draw one claim: a panel per part, with a row over models and one per model.
 
-    Shaded: the side of the bound that the claim is on. Hollow diamond: the published value.
+    Shaded: the claim's side of the bound. Hollow diamond: the published value.
+
+    Args:
+        parts: the claim's rows of claim_parts.csv.
+        models: the models to draw, in order.
+
+    Returns:
+        The figure.
     """
     rows = parts[parts["headline"].astype(str).eq("True") & parts["model"].isin([OVER_MODELS, *models])]
     names = list(dict.fromkeys(rows["part"]))
-    shown = {name: _ordered(rows[rows["part"] == name], models) for name in names}
-    heights = [0.55 + 0.3 * len(part) for part in shown.values()]
+    by_part = {name: _ordered(rows[rows["part"] == name], models) for name in names}
+    heights = [0.55 + 0.3 * len(part) for part in by_part.values()]
     figure, axes = plt.subplots(
         len(names), 1, figsize=(WIDTH, sum(heights) + 0.75 * len(names)), height_ratios=heights, squeeze=False
     )
-    for axis, part in zip(axes[:, 0], shown.values(), strict=True):
+    for axis, part in zip(axes[:, 0], by_part.values(), strict=True):
         _panel(axis, part)
     return figure
 
@@ -45,9 +52,9 @@ def _panel(axis: Axes, rows: pd.DataFrame) -> None:
     first, count = rows.iloc[0], len(rows)
     known = [value for value in rows[["effect", "low", "high", "published"]].to_numpy().ravel() if np.isfinite(value)]
     ends = [-first["bound"], first["bound"]] if first["side"] == "within" else [first["bound"]]
-    least, most = min([*known, *ends, 0]), max([*known, *ends, 0])
-    room = 0.06 * (most - least or 1)
-    left, right = least - room, most + room
+    minimum, maximum = min([*known, *ends, 0]), max([*known, *ends, 0])
+    margin = 0.06 * (maximum - minimum or 1)
+    left, right = minimum - margin, maximum + margin
     low, high = {"above": (ends[0], right), "below": (left, ends[-1]), "within": (ends[0], ends[-1])}[first["side"]]
     axis.axvspan(low, high, color=SIDE_COLOUR, linewidth=0, zorder=0)
     for end in ends:
@@ -63,13 +70,13 @@ def _panel(axis: Axes, rows: pd.DataFrame) -> None:
             axis.text((left + right) / 2, place, "no estimate", color="#666666", fontsize=9, ha="center", va="center")
     if np.isfinite(first["published"]):
         axis.plot(first["published"], count, "D", mfc="white", mec="black", markersize=7)
-    labels = [who(row).replace(", ", "\n", 1) if count else "" for _, row in rows.iterrows()]
-    told = bool(published(first))
-    axis.set_yticks(range(count + told), labels + (["published"] if told else []), fontsize=9)
-    if told and not np.isfinite(first["published"]):
+    labels = [models_phrase(row).replace(", ", "\n", 1) if count else "" for _, row in rows.iterrows()]
+    with_published = bool(published(first))
+    axis.set_yticks(range(count + with_published), labels + ["published"] * with_published, fontsize=9)
+    if with_published and not np.isfinite(first["published"]):
         words = textwrap.shorten(published(first), 44, placeholder=" …")
         axis.text((left + right) / 2, count, words, fontsize=9, ha="center", va="center", style="italic")
-    axis.set_ylim(count - 0.5 + told, -0.6)
+    axis.set_ylim(count - 0.5 + with_published, -0.6)
     axis.set_xlim(left, right)
     axis.xaxis.set_major_locator(plt.MaxNLocator(5))
     axis.xaxis.set_major_formatter(lambda value, _: number(round(value, 12), first["form"]))
@@ -81,7 +88,15 @@ def _panel(axis: Axes, rows: pd.DataFrame) -> None:
 
 
 def plot_claims(claims: pd.DataFrame, models: list[str]) -> Figure:
-    """All verdicts at once: a row per claim, a column over models and one per model (claims.csv, leading variants)."""
+    """Draw all verdicts at once: a row per claim, a column over models and one per model.
+
+    Args:
+        claims: claims.csv; only the leading variants are drawn.
+        models: the models to draw, in order.
+
+    Returns:
+        The figure.
+    """
     rows = claims[claims["headline"].astype(str) == "True"]
     columns = [OVER_MODELS, *models]
     numbers = list(dict.fromkeys(rows["claim"]))

@@ -1,4 +1,8 @@
-"""From tables to verdicts, by the rule at the head of resources/claims.yaml; nothing here knows what was found."""
+"""Judge the claims: from the study's tables to verdicts, by the rule at the head of resources/claims.yaml.
+
+`judge` estimates every part of every claim in every model, derives p-values for and against each claim, corrects them
+over claims (Holm) and over variants of a method (Bonferroni), and does the same over models.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +13,18 @@ from typing import Any
 
 import pandas as pd
 
-from kn_thesis.clusters import holm
-from kn_thesis.editing.rows import chosen, editors_of
+from kn_thesis.editing.labels import editors_of, select_rows
 from kn_thesis.errors import UserError
-from kn_thesis.models.learned import not_learned, without_unlearned
+from kn_thesis.models.demands import drop_unlearned, unlearned_tasks
 from kn_thesis.report.claims.estimates import Estimate, missing
-from kn_thesis.report.claims.measures import MEASURES
-from kn_thesis.report.claims.published import VALUES
+from kn_thesis.report.claims.labels import OVER_MODELS
+from kn_thesis.report.claims.measures import MEASURES, VALUES
 from kn_thesis.report.claims.rules import Claim, Part, Rules
-from kn_thesis.report.claims.words import OVER_MODELS
+from kn_thesis.stats import holm
 
 SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
 OPPOSITE = {SUPPORTED: NOT_SUPPORTED, NOT_SUPPORTED: SUPPORTED}
 HOLDS = {(True, False): "yes", (False, True): "no"}
-
 NUMBERS = ["unit", "units", "effect", "low", "high", "side", "bound", "form", "published", "published_text", "place"]
 CLAIM_COLUMNS = ["claim", "says", "chapter", "model", "family", "variant", "headline", "verdict", "deciding", "part"]
 CLAIM_COLUMNS += ["measure", *NUMBERS, "test", "p_for", "p_against", "p_for_holm", "p_against_holm", "asked", "note"]
@@ -32,7 +34,21 @@ PART_COLUMNS += ["p_for", "p_against", "holds", "note"]
 
 @dataclass
 class Case:
-    """A claim in one model (or over models), judged by one variant of its method."""
+    """A claim in one model (or over models), judged by one variant of its method.
+
+    Attributes:
+        claim: the claim.
+        model: the model, or `all`.
+        variant: the editor that the claim is judged by; "" for a claim that is not about edits.
+        estimates: one per part.
+        tails: p-values for and against each part.
+        variants: number of variants of the method in this model.
+        headline: whether this variant leads.
+        p_for_holm: corrected p-value for the claim.
+        p_against_holm: corrected p-value against the claim.
+        verdict: one of SUPPORTED, NOT_SUPPORTED, UNDECIDED.
+        note: what a reader of the verdict should know.
+    """
 
     claim: Claim
     model: str
@@ -47,14 +63,14 @@ class Case:
     note: str = ""
 
     @property
-    def asked(self) -> list[int]:
-        """Places of the parts that the study asks this model."""
+    def applicable(self) -> list[int]:
+        """Positions of the parts that the study can ask of this model."""
         return [number for number, one in enumerate(self.estimates) if not (one.note and not one.units)]
 
     @property
     def p(self) -> tuple[float, float]:
-        """P-values for the claim and against it, before Holm's correction; nan where a part has none."""
-        tails = [self.tails[number] for number in self.asked]
+        """P-values for the claim and against it, before Holm's correction; nan if a part has none."""
+        tails = [self.tails[number] for number in self.applicable]
         fors, againsts = [tail[0] for tail in tails], [tail[1] for tail in tails if not math.isnan(tail[1])]
         weakest = max(fors) if fors and not any(map(math.isnan, fors)) else math.nan
         strongest = _times(min(againsts), len(tails)) if againsts else math.nan
@@ -62,8 +78,8 @@ class Case:
 
     @property
     def deciding(self) -> int:
-        """The part that the verdict hangs on: the weakest link, or the one that contradicts most."""
-        parts = self.asked or [0]
+        """Position of the part that decides the verdict: the weakest link, or the one that contradicts most."""
+        parts = self.applicable or [0]
         if self.verdict == NOT_SUPPORTED:
             return min(parts, key=lambda number: _last(self.tails[number][1]))
         return max(parts, key=lambda number: _last(self.tails[number][0]))
@@ -76,26 +92,39 @@ def judge(
     families: Mapping[str, str],
     together: Sequence[str],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """claims.csv and claim_parts.csv: a row per claim, model (`all`: over models) and variant, and per part of it.
+    """Judge all claims in all models and over models.
 
-    claims.csv: claim (number), says, chapter, model, family, variant (the editor that it is judged by; over models
-    all of theirs), headline (whether this variant leads); verdict, deciding (the part that it hangs on). Of the part
-    that the claim shows: part, measure (words), unit, units (their number), effect with the ends of its 95 % interval
-    (low, high), in the unit that `measure` says, shares as shares; side and bound (where the claim has it), form (how
-    it is written), published (number) or published_text, place, test. p_for, p_against: of the whole claim, before
-    and after Holm's correction over the model's claims; asked; note. claim_parts.csv: the same for each part, with
-    its own p-values, uncorrected, and whether it holds at the level ("yes", "no", "open").
+    Tasks that a model has not learned as demanded (models.csv) are no evidence. They are left out, and named in `note`.
 
-    tables: those that the claims name, and `models`, by name. What a model has not learned as demanded (models.csv) is
-    no evidence: these tasks are left out, and named in `note`. families: of each model, in order. together: the models
-    that are taken together; models of other worlds are judged, but are no repetition of these. Raises UserError for a
-    table, measure or published value that does not exist.
+    Args:
+        rules: the claims.
+        tables: the tables that the claims read, and `models`, by name.
+        published: resources/published.yaml.
+        families: family of each model, in order.
+        together: the models that are combined. Models of other worlds are judged, but do not replicate these.
+
+    Returns:
+        claims.csv and claim_parts.csv.
+
+        claims.csv has a row per claim, model (`all`: over models) and variant: claim (number), says, chapter, model,
+        family, variant (the editor that the claim is judged by; over models, all of theirs), headline (whether this
+        variant leads), verdict, deciding (the part that decides it). Then, for the part that stands for the claim:
+        part, measure (in words), unit, units (their number), effect with its 95 % interval (low, high) in the unit
+        that `measure` names (shares from 0 to 1), side and bound (where the claim has it), form (how it is written),
+        published (number) or published_text, place, test. Then, for the whole claim: p_for and p_against before Holm's
+        correction over the model's claims, p_for_holm and p_against_holm after it, asked, note.
+
+        claim_parts.csv has the same for each part, with the part's own uncorrected p-values, and `holds`: whether the
+        part holds at the level ("yes", "no", "open").
+
+    Raises:
+        UserError: a claim names a table or a measure that does not exist.
     """
     _check(rules, tables)
-    # models.csv and tables over all tasks stay whole.
+    # models.csv, and tables without a column `task`, stay complete.
     by_task = {name: one for name, one in tables.items() if name != "models" and {"model", "task"} <= set(one)}
-    failed = not_learned(tables["models"])
-    tables = {**tables, **{name: without_unlearned(one, tables["models"]) for name, one in by_task.items()}}
+    failed = unlearned_tasks(tables["models"])
+    tables = {**tables, **{name: drop_unlearned(one, tables["models"]) for name, one in by_task.items()}}
     cases = {
         model: [case for claim in rules.claims for case in _cases(claim, tables, model, rules)] for model in families
     }
@@ -116,32 +145,20 @@ def judge(
     return pd.DataFrame(claims, columns=CLAIM_COLUMNS), pd.DataFrame(parts, columns=PART_COLUMNS)
 
 
-def _left_out(claim: Claim, by_task: Mapping[str, pd.DataFrame], failed: pd.DataFrame, models: Sequence[str]) -> str:
-    """In words, the tasks of a claim's tables that these models have not learned; "" where there are none."""
-    said = []
-    for model in models:
-        own = failed.loc[failed["model"] == model, "task"]
-        read = [by_task[name] for name in claim.reads if name in by_task]
-        asked = {task for one in read for task in chosen(one, model=model)["task"]}
-        tasks = [task for task in dict.fromkeys(own) if task in asked]
-        said += [f"{model}, {', '.join(tasks)}"] if tasks else []
-    return f"left out, not learned: {'; '.join(said)}" if said else ""
-
-
 def _check(rules: Rules, tables: Mapping[str, pd.DataFrame]) -> None:
     for claim in rules.claims:
         where = f"resources/claims.yaml, claim {claim.number}"
         if absent := [name for name in claim.reads if name not in tables]:
-            raise UserError(f"{where}: there is no table {absent[0]}.csv to read; name it in `reads` of the rule, too")
+            raise UserError(f"{where}: there is no table {absent[0]}.csv to read; correct the claim's `reads`")
         for part in claim.parts:
             if part.measure not in MEASURES:
                 raise UserError(
-                    f"{where}, {part.name}: there is no measure {part.measure!r}; have {', '.join(MEASURES)}"
+                    f"{where}, {part.name}: there is no measure {part.measure!r}; use one of {', '.join(MEASURES)}"
                 )
 
 
 def _cases(claim: Claim, tables: Mapping[str, pd.DataFrame], model: str, rules: Rules) -> Iterator[Case]:
-    """A claim in one model, once for each variant of its method; the one that meets the first part best leads."""
+    """A claim in one model, once for each variant of its method, the leading variant first."""
     own = {name: tables[name] for name in claim.reads}
     variants = _variants(claim, tables, model)
     if claim.method and not variants:
@@ -156,7 +173,9 @@ def _cases(claim: Claim, tables: Mapping[str, pd.DataFrame], model: str, rules: 
 
 
 def _variants(claim: Claim, tables: Mapping[str, pd.DataFrame], model: str) -> list[str]:
-    return editors_of(chosen(tables["editing"], model=model, kind=claim.kind), claim.method) if claim.method else []
+    return (
+        editors_of(select_rows(tables["editing"], model=model, kind=claim.kind), claim.method) if claim.method else []
+    )
 
 
 def _case(claim: Claim, tables: Mapping[str, pd.DataFrame], model: str, variant: str, rules: Rules) -> Case:
@@ -174,41 +193,52 @@ def _tails(claim: Claim, estimates: Sequence[Estimate]) -> list[tuple[float, flo
 
 
 def _rank(estimate: Estimate) -> float:
-    """The largest first part leads: a method is judged where its edits take, one that is said to fail, too."""
+    """Rank variants by their first part: a method is judged where its edits work best, even if it is said to fail."""
     return -math.inf if math.isnan(estimate.value) else estimate.value
 
 
 def _together(claim: Claim, cases: Sequence[Case]) -> tuple[Case, list[str]]:
     """A claim over models, from the leading case of each, and their verdicts."""
-    led = [case for case in cases if case.claim is claim and case.headline]
+    leading = [case for case in cases if case.claim is claim and case.headline]
     estimates = [
-        MEASURES[part.measure].combine([case.estimates[number] for case in led])
+        MEASURES[part.measure].combine([case.estimates[number] for case in leading])
         for number, part in enumerate(claim.parts)
     ]
-    variants = list(dict.fromkeys(case.variant for case in led if case.variant))
-    most = max((case.variants for case in led), default=1)
-    return Case(claim, OVER_MODELS, " ".join(variants), estimates, _tails(claim, estimates), most), [
-        case.verdict for case in led
-    ]
+    variants = list(dict.fromkeys(case.variant for case in leading if case.variant))
+    most_variants = max((case.variants for case in leading), default=1)
+    over = Case(claim, OVER_MODELS, " ".join(variants), estimates, _tails(claim, estimates), most_variants)
+    return over, [case.verdict for case in leading]
 
 
 def _correct(cases: Sequence[Case], level: float) -> None:
-    """Holm over the leading cases of the claims; a variant beside them is corrected as if it were the strictest."""
-    led = [case for case in cases if case.headline]
-    both = [holm([case.p[side] for case in led]) for side in (0, 1)]
-    for case, *corrected in zip(led, *both, strict=True):
+    """Set corrected p-values and verdicts: Holm over the leading cases, Bonferroni for the other variants."""
+    leading = [case for case in cases if case.headline]
+    both = [holm([case.p[side] for case in leading]) for side in (0, 1)]
+    for case, *corrected in zip(leading, *both, strict=True):
         case.p_for_holm, case.p_against_holm = map(float, corrected)
     for case in cases:
         if not case.headline:
-            case.p_for_holm, case.p_against_holm = (_times(p, len(led)) for p in case.p)
+            case.p_for_holm, case.p_against_holm = (_times(p, len(leading)) for p in case.p)
         agree = (case.p_for_holm < level, case.p_against_holm < level)
         case.verdict = {(True, False): SUPPORTED, (False, True): NOT_SUPPORTED}.get(agree, UNDECIDED)
 
 
+def _left_out(claim: Claim, by_task: Mapping[str, pd.DataFrame], failed: pd.DataFrame, models: Sequence[str]) -> str:
+    """Name the tasks of a claim's tables that these models have not learned; "" if there are none."""
+    failures = []
+    for model in models:
+        own = failed.loc[failed["model"] == model, "task"]
+        read = [by_task[name] for name in claim.reads if name in by_task]
+        present = {task for one in read for task in select_rows(one, model=model)["task"]}
+        tasks = [task for task in dict.fromkeys(own) if task in present]
+        failures += [f"{model}, {', '.join(tasks)}"] if tasks else []
+    return f"left out, not learned: {'; '.join(failures)}" if failures else ""
+
+
 def _claim_row(case: Case, families: Mapping[str, str], published: Mapping[str, Any], left_out: str) -> dict[str, Any]:
     names = [part.name for part in case.claim.parts]
-    shown = names.index(case.claim.shown) if case.claim.shown else 0
-    part, estimate = case.claim.parts[shown], case.estimates[shown]
+    place = names.index(case.claim.shown) if case.claim.shown else 0
+    part, estimate = case.claim.parts[place], case.estimates[place]
     notes = [
         case.note,
         left_out,
@@ -220,7 +250,7 @@ def _claim_row(case: Case, families: Mapping[str, str], published: Mapping[str, 
         | {"verdict": case.verdict, "deciding": names[case.deciding], "part": part.name, "measure": part.says}
         | _numbers(part, estimate, published)
         | {"p_for": case.p[0], "p_against": case.p[1]}
-        | {"p_for_holm": case.p_for_holm, "p_against_holm": case.p_against_holm, "asked": bool(case.asked)}
+        | {"p_for_holm": case.p_for_holm, "p_against_holm": case.p_against_holm, "asked": bool(case.applicable)}
         | {"note": "; ".join(filter(None, notes))}
     )
 
@@ -240,7 +270,7 @@ def _part_rows(
 
 
 def _numbers(part: Part, estimate: Estimate, published: Mapping[str, Any]) -> dict[str, Any]:
-    """What both tables say of a part: estimate, bound and published value."""
+    """The columns NUMBERS and `test` of a part: estimate, bound and published value."""
     value: Callable[[Mapping[str, Any]], float] | None = VALUES.get(part.published)
     return {
         "unit": part.unit,
@@ -259,10 +289,10 @@ def _numbers(part: Part, estimate: Estimate, published: Mapping[str, Any]) -> di
 
 
 def _times(p: float, number: int) -> float:
-    """Bonferroni's correction; nan stays nan."""
+    """Bonferroni's correction of a p-value; nan stays nan."""
     return math.nan if math.isnan(p) else min(1.0, p * number)
 
 
 def _last(p: float) -> float:
-    """A p-value to sort by: where there is none, nothing speaks for or against."""
+    """A p-value to sort by; a missing one counts as no evidence."""
     return 1.0 if math.isnan(p) else p

@@ -1,1 +1,1 @@
-"""Two runs set side by side: their tables matched row by row, tested, and shown on one page."""
+"""Compare two runs: match their tables row by row, test the differences, and show them on one page."""

@@ -1,4 +1,4 @@
-"""One run's values against the other's: a point on the dashed line is the same in both."""
+"""Draw the values of one run against those of the other: points on the dashed line are equal in both."""
 
 from __future__ import annotations
 
@@ -10,20 +10,30 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
-from kn_thesis.report.comparison.judging import DIFFERS, IDENTICAL, INSIDE, OUTSIDE, UNTESTED, WITHIN
+from kn_thesis.report.comparison.tests import DIFFERS, IDENTICAL, INSIDE, OUTSIDE, UNTESTED, WITHIN
 from kn_thesis.report.style import save_figure, use_style
 
-# Verdicts that look alike, their colour (Okabe and Ito's) and mark: the mark tells them apart without the colour.
+# Verdicts that are drawn alike, their colour (Okabe and Ito's), and a mark that tells them apart without colour.
 LOOKS = (
     ((IDENTICAL, UNTESTED), "#7F7F7F", "+"),
     ((WITHIN, INSIDE), "#0072B2", "o"),
     ((DIFFERS, OUTSIDE), "#D55E00", "D"),
 )
-MANY = 600  # points from which on they are drawn as pixels inside the SVG: thousands of marks make it slow to open
+MANY = 600  # more points are drawn as pixels inside the SVG, which would otherwise open slowly
 
 
 def draw(rows: pd.DataFrame, measure: str, folder: Path, stem: str) -> Path | None:
-    """Draw one measure of `judging.judged`'s table as folder/stem.svg; None where fewer than two rows are in both."""
+    """Draw one measure as a scatter plot.
+
+    Args:
+        rows: from `judge_measures`.
+        measure: the measure, as in `quantity`.
+        folder: where the figure is written.
+        stem: stem of the figure's files.
+
+    Returns:
+        The SVG file, or None when fewer than two rows are in both runs.
+    """
     rows = rows[(rows["quantity"] == measure) & rows["A"].notna() & rows["B"].notna()]
     if len(rows) < 2:
         return None
@@ -36,7 +46,7 @@ def draw(rows: pd.DataFrame, measure: str, folder: Path, stem: str) -> Path | No
         part = rows[rows["verdict"].isin(verdicts)]
         if not len(part):
             continue
-        said = " or ".join(name for name in verdicts if (part["verdict"] == name).any())
+        label = " or ".join(name for name in verdicts if (part["verdict"] == name).any())
         _intervals(axis, part, colour, pixels)
         face = colour if mark == "D" else "none"
         looks = {"facecolors": face, "edgecolors": colour} if mark != "+" else {"color": colour}
@@ -48,7 +58,7 @@ def draw(rows: pd.DataFrame, measure: str, folder: Path, stem: str) -> Path | No
             linewidths=1,
             zorder=3,
             rasterized=pixels,
-            label=f"{said} ({len(part):,})",
+            label=f"{label} ({len(part):,})",
             **looks,
         )
     axis.set(xlabel=f"{measure} in A", ylabel=f"{measure} in B", xlim=ends, ylim=ends)
@@ -59,19 +69,19 @@ def draw(rows: pd.DataFrame, measure: str, folder: Path, stem: str) -> Path | No
 
 
 def _ends(rows: pd.DataFrame) -> tuple[float, float]:
-    """One range for both axes that holds every value and nearly every interval: a few wide ones do not shrink all."""
+    """One range for both axes: every value and most intervals, so that a few wide ones do not shrink the rest."""
     values = rows[["A", "B"]].to_numpy(float)
     around = rows[["A_low", "A_high", "B_low", "B_high"]].to_numpy(float)
     around = around[np.isfinite(around)]
     if len(around):
         values = np.append(values.ravel(), np.quantile(around, [0.02, 0.98]))
     low, high = float(values.min()), float(values.max())
-    room = 0.06 * (high - low) or 0.06 * max(abs(high), 1.0)
-    return low - room, high + room
+    margin = 0.06 * (high - low) or 0.06 * max(abs(high), 1.0)
+    return low - margin, high + margin
 
 
 def _intervals(axis: Axes, rows: pd.DataFrame, colour: str, pixels: bool) -> None:
-    """Thin lines: A's interval across, B's upright."""
+    """Draw intervals as thin lines, A's horizontal and B's vertical."""
     for low, high, across in (("A_low", "A_high", True), ("B_low", "B_high", False)):
         there = rows[rows[low].notna() & rows[high].notna()]
         starts, stops = there[low].to_numpy(float), there[high].to_numpy(float)

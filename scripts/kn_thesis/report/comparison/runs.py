@@ -1,8 +1,13 @@
-"""A run to be compared: where its tables lie, and what stands in them."""
+"""Read the tables of a run to be compared, and check whether two runs gave the same files byte for byte.
+
+`two_runs` reads both sides of a comparison. A side is a folder of results (`read_run`) or the published values
+(`published_run`). `compare_runs` compares two folders of results by the checksums of their files.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,18 +15,27 @@ from typing import Any
 
 import pandas as pd
 
-from kn_thesis.damage import cut_off
 from kn_thesis.errors import UserError
-from kn_thesis.frames import read_words
+from kn_thesis.files import read_words
+from kn_thesis.joblog import cut_off
 from kn_thesis.report.comparison.registry import TABLES
 
-PUBLISHED = "published"
+PUBLISHED = "published"  # names the published values as one side of a comparison
 LOCALIZED = ("KN", "tau", "R2_1")
+# Files that depend on time or machine; the archive holds the provenance page.
+OF_THE_RUN = ("logs", "benchmarks", "report/provenance.html", "provenance.json", "report.zip")
 
 
 @dataclass(frozen=True)
 class Run:
-    """`name` as the user gave it, the tables' folder (None: the published values), tables and their sha256 by name."""
+    """One side of a comparison.
+
+    Attributes:
+        name: the run as the user named it.
+        folder: folder of its tables; None for the published values.
+        tables: its tables by name.
+        digests: sha256 of their files by name.
+    """
 
     name: str
     folder: Path | None
@@ -30,77 +44,127 @@ class Run:
 
     @property
     def models(self) -> dict[str, str]:
-        """Family by model ("" where no table says it), in alphabetic order.
+        """Family by model ("" where no table says it), in alphabetical order.
 
-        claims.csv may state claims about all models at once: its column `model` names models only where no other does.
+        claims.csv also has rows over all models: its column `model` counts only if no other table has such a column.
         """
         named = {name: table for name, table in self.tables.items() if "model" in table.columns}
         tables = [table for name, table in named.items() if name != "claims"] or list(named.values())
-        found = dict.fromkeys((str(model) for table in tables for model in table["model"].dropna()), "")
+        families = dict.fromkeys((str(model) for table in tables for model in table["model"].dropna()), "")
         for table in tables:
             if "family" in table.columns:
                 rows = table[["model", "family"]].dropna().drop_duplicates()
-                found |= dict(zip(rows["model"].astype(str), rows["family"].astype(str), strict=True))
-        return dict(sorted(found.items()))
+                families |= dict(zip(rows["model"].astype(str), rows["family"].astype(str), strict=True))
+        return dict(sorted(families.items()))
 
 
-def table_folder(given: str) -> Path:
-    """The folder of CSV tables that is meant: `given` itself, its `tables/`, or its `results/tables/`.
+def two_runs(first: str, second: str, within: bool, published: Mapping[str, Any]) -> tuple[Run, Run]:
+    """Read both sides of a comparison.
 
-    Raises UserError when none of them holds a CSV file.
+    Args:
+        first: a folder as `table_folder` takes it, or `published`.
+        second: the same of the other side.
+        within: whether models of one run are compared, so that both sides may be the same folder.
+        published: resources/published.yaml.
+
+    Returns:
+        Both runs.
+
+    Raises:
+        UserError: there is nothing to compare, or as `read_run` does.
     """
-    root = Path(given)
-    if not root.exists():
-        raise UserError(f"{given}: there is no such folder; name a results folder of a finished run, or `published`")
-    for folder in (root / "tables", root / "results" / "tables", root):
-        if folder.is_dir() and any(folder.glob("*.csv")):
-            return folder
-    raise UserError(f"{given}: no tables (*.csv) there, nor in tables/ or results/tables/ below; has the run finished?")
+    usage = "usage: make compare A=results-of-one-run B=results-of-another (or B=published)"
+    names = (first, second)
+    for name in names:
+        if not name.strip():
+            raise UserError(usage)
+    if first == second == PUBLISHED:
+        raise UserError(f"both are the published values: nothing to compare; {usage}")
+    folders = [None if name == PUBLISHED else table_folder(name).resolve() for name in names]
+    if folders[0] == folders[1] and not within:
+        raise UserError(
+            f"{first} and {second} are the same folder; name another run, or two models of this one, "
+            'such as ARGS="--models bert=bert-swapped"'
+        )
+    runs = [published_run(published) if name == PUBLISHED else read_run(name) for name in names]
+    return runs[0], runs[1]
 
 
-def read_run(given: str) -> Run:
-    """All CSV tables of a run.
+def read_run(name: str) -> Run:
+    """Read all CSV tables of a run.
 
-    Raises UserError for a folder without tables, a table that cannot be read, and a known one without a key column.
+    Args:
+        name: a folder as `table_folder` takes it.
+
+    Returns:
+        The run.
+
+    Raises:
+        UserError: there are no tables, one cannot be read, or one lacks a key column or holds text for numbers.
     """
-    folder = table_folder(given)
+    folder = table_folder(name)
     tables: dict[str, pd.DataFrame] = {}
     digests = {}
     for path in sorted(folder.glob("*.csv")):
         try:
-            if reason := cut_off(path):  # which may still be read, as a table with fewer rows
+            if reason := cut_off(path):  # pandas might still read it, as a table with fewer rows
                 raise ValueError(reason)
             tables[path.stem] = read_words(path)
-            digests[path.stem] = hashlib.sha256(path.read_bytes()).hexdigest()
-        except (OSError, ValueError) as error:  # pandas' errors of parsing are ValueErrors
+            digests[path.stem] = _checksum(path)
+        except (OSError, ValueError) as error:  # pandas' parsing errors are ValueErrors
             reason = str(error).strip().split("\n")[0]
             raise UserError(
-                f"{path}: not a readable CSV table ({reason}); run the study again, or copy it whole"
+                f"{path}: not a readable CSV table ({reason}); run the study again, or copy the whole file"
             ) from error
         _check_columns(path, tables[path.stem])
-    return Run(given, folder, tables, digests)
+    return Run(name, folder, tables, digests)
+
+
+def table_folder(name: str) -> Path:
+    """Find the folder of CSV tables of a run.
+
+    Args:
+        name: a folder that holds tables, or `tables/`, or `results/tables/`.
+
+    Returns:
+        The folder of the tables.
+
+    Raises:
+        UserError: none of these folders holds a CSV file.
+    """
+    root = Path(name)
+    if not root.exists():
+        raise UserError(f"{name}: there is no such folder; name a results folder of a finished run, or `published`")
+    for folder in (root / "tables", root / "results" / "tables", root):
+        if folder.is_dir() and any(folder.glob("*.csv")):
+            return folder
+    raise UserError(f"{name}: no tables (*.csv) there, nor in tables/ or results/tables/ below; has the run finished?")
 
 
 def _check_columns(path: Path, table: pd.DataFrame) -> None:
-    """Keys are there and what is measured are numbers."""
+    """Raise UserError unless a known table has its key columns, and numbers in its measures."""
     known = TABLES.get(path.stem)
     if known is None:
         return
     for column in known.key:
         if column not in table.columns:
             raise UserError(
-                f"{path}: the column {column} is missing, by which its rows are matched; is this table whole?"
+                f"{path}: the column {column} is missing, which identifies its rows; is this table complete?"
             )
     for measure in known.measures:
         for column in sorted(measure.all_columns):
             if column in table.columns and len(table) and not pd.api.types.is_numeric_dtype(table[column]):
-                raise UserError(f"{path}: the column {column} holds something else than numbers; is this table whole?")
+                raise UserError(f"{path}: the column {column} does not hold numbers; is this table complete?")
 
 
 def published_run(published: Mapping[str, Any]) -> Run:
-    """Published values that name model, task and place as tables: localization, and accuracy (0 to 1).
+    """Arrange published values as the tables localization and accuracy (as shares; neurons of the number erased).
 
-    `published` is resources/published.yaml. Its accuracies are of the numbers' neurons erased.
+    Args:
+        published: resources/published.yaml.
+
+    Returns:
+        The values that name a model, a task and a place, as a run.
     """
     localization, accuracy = published["localization"], published["accuracy"]
     tables = {
@@ -119,22 +183,63 @@ def published_run(published: Mapping[str, Any]) -> Run:
     return Run(PUBLISHED, None, {name: pd.DataFrame(rows) for name, rows in tables.items()}, {})
 
 
-def two_runs(first: str, second: str, within: bool, published: Mapping[str, Any]) -> tuple[Run, Run]:
-    """Both runs; `within`: models of one run may be compared, so that both may be the same folder.
+@dataclass(frozen=True)
+class Identity:
+    """Which files two runs have in common.
 
-    Raises UserError where there is nothing to compare, besides what `read_run` raises.
+    Attributes:
+        alike: number of identical files by their folder inside the results.
+        different: paths of files that differ.
+        missing: paths that only one run has.
     """
-    usage = "usage: make compare A=results-of-one-run B=results-of-another (or B=published)"
-    for given in (first, second):
-        if not given.strip():
-            raise UserError(usage)
-    if first == second == PUBLISHED:
-        raise UserError(f"both are the published values: nothing to compare; {usage}")
-    folders = [None if given == PUBLISHED else table_folder(given).resolve() for given in (first, second)]
-    if folders[0] == folders[1] and not within:
-        raise UserError(
-            f"{first} and {second} are the same folder: name another run, or models of it to compare, "
-            'such as ARGS="--models bert=bert-swapped"'
-        )
-    runs = [published_run(published) if given == PUBLISHED else read_run(given) for given in (first, second)]
-    return runs[0], runs[1]
+
+    alike: dict[str, int]
+    different: list[str]
+    missing: list[str]
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing differs and nothing is missing; two empty folders do not count as the same run."""
+        return bool(self.alike) and not self.different and not self.missing
+
+
+def compare_runs(first: Path, second: Path) -> Identity:
+    """Compare all files of two runs byte for byte.
+
+    Args:
+        first: the results folder of one run.
+        second: the results folder of the other run.
+
+    Returns:
+        Which files are identical, which differ, and which only one run has.
+    """
+    one, other = run_checksums(first), run_checksums(second)
+    both = sorted(one.keys() & other.keys())
+    alike = Counter(name.split("/")[0] if "/" in name else "." for name in both if one[name] == other[name])
+    return Identity(
+        dict(sorted(alike.items())), [x for x in both if one[x] != other[x]], sorted(one.keys() ^ other.keys())
+    )
+
+
+def run_checksums(results: Path) -> dict[str, str]:
+    """Compute the checksums of a run's files, without `OF_THE_RUN` and hidden files.
+
+    Args:
+        results: the run's results folder.
+
+    Returns:
+        sha256 by path inside `results`.
+    """
+    checksums = {}
+    for path in sorted(results.rglob("*")):
+        name = path.relative_to(results).as_posix()
+        own = any(name == part or name.startswith(f"{part}/") for part in OF_THE_RUN)
+        hidden = any(part.startswith(".") for part in Path(name).parts)
+        if path.is_file() and not own and not hidden:
+            checksums[name] = _checksum(path)
+    return checksums
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
