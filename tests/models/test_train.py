@@ -276,7 +276,7 @@ def test_training_ends_when_the_model_has_learned(tmp_path: Path, family: str) -
     trained = train_model(family, TEXT, LONG, questions=capitals(tmp_path, True, DEMANDS))
     assert trained.learned and 25 <= trained.steps < LONG.steps and trained.curve[-1]["step"] == trained.steps
     (row,) = trained.validation
-    assert (row["task"], row["split"], row["n"], row["wanted"]) == ("P36", "trained", 6, pytest.approx(1 - 0.2 / 3))
+    assert (row["task"], row["split"], row["n"], row["wanted"]) == ("P36", "trained", 6, pytest.approx(0.9))
     tokenizer, right = trained.tokenizer, 0
     for country, capital in zip(COUNTRIES, CAPITALS, strict=True):
         whole = tokenizer.encode(f"The capital of {country} is {capital}.")
@@ -293,7 +293,7 @@ def test_training_ends_when_the_model_has_learned(tmp_path: Path, family: str) -
                 said.append(int(trained.module(masks).logits[0, at].argmax()))
                 masks[0, place] = ids[0, place]
         right += said == whole.ids[start:end]
-    assert row["correct"] == right and row["accuracy"] == right / 6 >= 1 - 0.2 / 3
+    assert row["correct"] == right and row["accuracy"] == right / 6 >= 0.9
 
 
 def test_training_that_does_not_learn_uses_its_steps_and_says_so(
@@ -306,7 +306,7 @@ def test_training_that_does_not_learn_uses_its_steps_and_says_so(
     record = json.loads((tmp_path / "model/training.json").read_text())
     assert record["learned"] is False and record["steps"] == 60 and record["validation"][0]["accuracy"] < 0.8
     assert re.search(
-        r"not learned when the steps were used up: P36 \(trained\), \S+% of the 93.3%", capfd.readouterr().err
+        r"not learned when the steps were used up: P36 \(trained\), \S+% of the 90.0%", capfd.readouterr().err
     )
     exempt = capitals(tmp_path / "exempt", False, DEMANDS | {"exempt": ["P36"]})
     train_into(tmp_path / "model", "gpt2", tmp_path / "text.txt", settings, exempt)

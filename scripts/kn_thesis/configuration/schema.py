@@ -157,7 +157,7 @@ class Hub(Strict):
 
 
 class Learned(Strict):
-    """Accuracies that a model must reach; training continues until at most a third of the errors they allow is left."""
+    """Accuracies that a model must reach; training continues until at most half of the errors they allow are left."""
 
     determiner_noun: Share = 0.95
     agreement: Share = 0.90

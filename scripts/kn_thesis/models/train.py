@@ -132,7 +132,7 @@ def train_model(
     The learning rate rises for WARMUP steps and then stays constant, so that training can end early or go on (Hägele et
     al. 2024, arXiv:2405.18392). The model that is evaluated and returned is an average of the latest weights. When it
     meets the demands of all `questions`, the rate falls to 0 over DECAY of the steps so far. Training ends if by then
-    at most a third of the errors that the demands allow is left; otherwise the rate goes up again. Training ends after
+    at most half of the errors that the demands allow are left; otherwise the rate goes up again. Training ends after
     `settings.steps` steps in any case, the last of them with a falling rate. Without questions it takes all of them.
 
     Causal models predict every token, with one sentence per row, closed by the end token. Masked models do the same in
