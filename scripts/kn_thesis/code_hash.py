@@ -113,7 +113,7 @@ def _parse(path: Path) -> _Parsed:
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             continue  # imports for type checkers run nothing
         if isinstance(node, ast.Import | ast.ImportFrom):
             imports.append(node)

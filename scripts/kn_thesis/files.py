@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import csv
 import errno
+import json
 import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kn_thesis.errors import UserError, disk_full
 
@@ -45,6 +46,12 @@ def whole_file(target: str | Path) -> Iterator[Path]:
     with _beside(path, path.stem, path.suffix) as temporary:
         yield temporary
         os.replace(temporary, path)
+
+
+def write_json(target: str | Path, content: Any, **options: Any) -> None:
+    """Write a JSON file whole or not at all; `options` go to `json.dumps`."""
+    with whole_file(target) as path:
+        path.write_text(json.dumps(content, indent=2, **options) + "\n", encoding="utf-8")
 
 
 @contextmanager

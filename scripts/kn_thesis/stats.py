@@ -9,8 +9,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MIN_UNITS = 5  # minimum number of observations or clusters for a p-value or an interval
 
@@ -112,6 +116,23 @@ def holm(p: np.ndarray) -> np.ndarray:
     order = known[np.argsort(p[known], kind="stable")]
     steps = np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1))
     corrected[order] = np.minimum(steps, 1.0)
+    return corrected
+
+
+def holm_within(table: pd.DataFrame, by: Sequence[str], column: str = "p") -> np.ndarray:
+    """Correct p-values by Holm's method within the groups of a table.
+
+    Args:
+        table: The rows that were tested.
+        by: Columns; rows with equal values in all of them are corrected together.
+        column: The column of p-values.
+
+    Returns:
+        The corrected p-values (rows,), NaN where there is none.
+    """
+    p, corrected = table[column].to_numpy(dtype=float), np.full(len(table), np.nan)
+    for places in table.groupby(list(by), sort=False).indices.values():
+        corrected[places] = holm(p[places])
     return corrected
 
 

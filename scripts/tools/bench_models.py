@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 
+import _path  # noqa: F401
+from kn_thesis.files import write_csv
+from kn_thesis.models.families import FAMILIES
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]  # the second for the plain algorithms of tests/
-
-from kn_thesis.files import write_csv  # noqa: E402
-from kn_thesis.models.families import FAMILIES  # noqa: E402
-
+sys.path.insert(0, str(ROOT))  # for the plain algorithms of tests/
 STATED = ("value", "least", "most", "verdict")  # columns of every CSV
 SHAPED = ("bert", "gpt2", "llama")  # families of `random_model`
 

@@ -17,7 +17,6 @@ from kn_thesis.errors import UserError
 from kn_thesis.models.load import Model
 from tests.helpers.bad_edit_calls import BAD, BAD_CAUSAL
 from tests.helpers.edit_models import (
-    CAUSAL,
     EDITED_BY,
     LONG,
     OLD,
@@ -26,32 +25,11 @@ from tests.helpers.edit_models import (
     asked,
     changed,
     edit_by,
-    edited_models,
     nothing_stays,
     prompt_of,
     state_of,
 )
 from tests.helpers.tiny_models import DETAILED
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    return edited_models(tmp_path_factory.mktemp("edited"))
-
-
-@pytest.fixture(params=DETAILED)
-def model(request: pytest.FixtureRequest, models: Models) -> Model:
-    return models(request.param)
-
-
-@pytest.fixture(params=CAUSAL)
-def causal(request: pytest.FixtureRequest, models: Models) -> Model:
-    return models(request.param)
-
-
-@pytest.fixture
-def gpt2(models: Models) -> Model:
-    return models("gpt2")
 
 
 @pytest.fixture(autouse=True)

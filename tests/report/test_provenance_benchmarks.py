@@ -9,14 +9,8 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import pytest
 
-from kn_thesis.report.provenance import (
-    duration,
-    plot_benchmarks,
-    read_benchmark,
-    say_benchmarks,
-    summarise_benchmarks,
-    timed_rules,
-)
+from kn_thesis.report.provenance import read_benchmark, summarise_benchmarks, timed_rules
+from kn_thesis.report.provenance_page import duration, plot_benchmarks, say_benchmarks
 from kn_thesis.report.style import use_style
 
 HEAD = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"

@@ -24,38 +24,30 @@ MODEL_JOBS = (
 MOST = 130  # modules
 
 
-def imports(path: Path) -> tuple[set[str], set[str]]:
-    """Modules of the package that a file imports, late imports included, and the packages at its head."""
-    local: set[str] = set()
-    packages: set[str] = set()
-
-    def visit(node: ast.AST, top: bool) -> None:
+def imports(path: Path) -> set[str]:
+    """Modules of the package that a file imports, late imports included and those for types left out."""
+    found: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            return
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "kn_thesis":
-            for alias in node.names:
-                full = f"{node.module}.{alias.name}"
-                local.add(full if full in PACKAGE else str(node.module))
-        elif isinstance(node, ast.ImportFrom) and top and node.module:
-            packages.add(node.module.split(".")[0])
-        elif isinstance(node, ast.Import) and top:
-            packages.update(alias.name.split(".")[0] for alias in node.names)
-        for child in ast.iter_child_nodes(node):
-            visit(child, top and isinstance(node, ast.Module))
-
-    visit(ast.parse(path.read_text(encoding="utf-8")), True)
-    return local & PACKAGE.keys(), packages
+            continue
+        if isinstance(node, ast.ImportFrom):
+            names = {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+            found |= names & PACKAGE.keys()
+        waiting.extend(ast.iter_child_nodes(node))
+    return found
 
 
 @cache
 def graph() -> dict[str, set[str]]:
-    return {name: imports(path)[0] - {name} for name, path in PACKAGE.items()}
+    return {name: imports(path) - {name} for name, path in PACKAGE.items()}
 
 
 def reached(script: str) -> set[str]:
     """All modules that a rule's script imports, itself or through others."""
     found: set[str] = set()
-    waiting = list(imports(SCRIPTS / f"{script}.py")[0])
+    waiting = list(imports(SCRIPTS / f"{script}.py"))
     while waiting:
         module = waiting.pop()
         if module not in found:

@@ -6,7 +6,7 @@ WORLD = "results/corpora/world-{variant}"
 FETCHED = "results/corpora/fetched"
 # The public corpora: which one has the files of paradigms, patterns and facts, and their paths in it.
 PUBLIC_FILES = {
-    "paradigms": ("blimp", "data/{task}.jsonl"),
+    "pairs": ("blimp", "data/{task}.jsonl"),
     "patterns": ("pararel", "data/pattern_data/graphs_json/{task}.jsonl"),
     "facts": ("pararel", "data/trex_lms_vocab/{task}.jsonl"),
 }
@@ -62,8 +62,8 @@ rule fetch_corpus_file:
         "../../envs/corpora.yaml"
     params:
         code=code("fetch_corpus_file"),
-        corpus=PUBLIC_FILES["paradigms"][0],
-        path=lambda wildcards: PUBLIC_FILES["paradigms"][1].format(task=wildcards.task),
+        corpus=PUBLIC_FILES["pairs"][0],
+        path=lambda wildcards: PUBLIC_FILES["pairs"][1].format(task=wildcards.task),
     script:
         "../../scripts/fetch_corpus_file.py"
 

@@ -71,9 +71,8 @@ def fetched_files():
         return []
     tasks = {task for model in STUDY.models for task in TASKS.tasks_of(model)}
     tasks |= {*STUDY.corpora.fetched.paradigms, *STUDY.corpora.fetched.relations} if TRAINED else set()
-    parts = {"paradigm": ["paradigms"], "relation": ["patterns", "facts"]}
     fetched = [task for task in tasks if not TASKS.table[task].files]
-    files = [(PUBLIC_FILES[part], task) for task in fetched for part in parts[TASKS.table[task].kind]]
+    files = [(PUBLIC_FILES[part], task) for task in fetched for part in PARTS_OF[TASKS.table[task].kind]]
     return sorted([corpus, path.format(task=task)] for (corpus, path), task in files)
 
 

@@ -110,7 +110,7 @@ def _bounded(kind: Any, details: Setting) -> Any:
     bounds = {name: bound for name, bound in bounds.items() if bound is not None}
     whole = kind is int
     if bounds.keys().isdisjoint(("gt", "ge")):
-        bounds["ge"] = 1 if whole else 0
+        bounds["ge"] = details.lowest(kind)
     if bounds.keys().isdisjoint(("lt", "le")):
         bounds["le"] = MAX_COUNT if whole else LARGEST
     return Annotated[Whole if whole else Number, Field(**bounds)]

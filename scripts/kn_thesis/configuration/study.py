@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,8 +25,8 @@ from kn_thesis.editing.examples import Example, read_examples
 from kn_thesis.editing.settings import Editor
 from kn_thesis.inputs import read_user_yaml
 
+TasksOf = Callable[[str], list[str]]  # the tasks of a model that a rule is for
 LARGEST = 1000  # prompts of a task, where nothing else limits them: BLiMP has so many pairs, ParaRel no more facts
-KINDS = ("paradigm", "relation")
 # Files of a task's raw items, by the kind of task.
 PARTS_OF = {"paradigm": ["pairs"], "relation": ["patterns", "facts"]}
 
@@ -226,7 +226,7 @@ class StudyTasks:
 
     # Batches and shards
 
-    def batches(self, tasks_of_model: Any, apart: bool = True, size: int | None = None) -> Iterator[Batch]:
+    def batches(self, tasks_of_model: TasksOf, apart: bool = True, size: int | None = None) -> Iterator[Batch]:
         """Each model's tasks in batches of at most `size`, by default `tasks.per_job`.
 
         Where they do not fit in one, paradigms and relations are `apart` or not: a further paradigm leaves relations
@@ -235,7 +235,7 @@ class StudyTasks:
         size = size or self.study.tasks.per_job
         for model in self.study.models:
             tasks = tasks_of_model(model)
-            kinds = [[task for task in tasks if self.table[task].kind == kind] for kind in KINDS]
+            kinds = [[task for task in tasks if self.table[task].kind == kind] for kind in PARTS_OF]
             kinds = kinds if apart and len(tasks) > size else [tasks]
             parts = [kind[start : start + size] for kind in kinds for start in range(0, len(kind), size)]
             for number, part in enumerate(parts, 1):
@@ -260,7 +260,7 @@ class StudyTasks:
         """Whether tasks are split: by editors only whose requests have nothing to do with each other."""
         return self.shards[chapter] > 1 and (editor is None or not self.method_of(editor).joint)
 
-    def shard_batches(self, chapter: str, tasks_of_model: Any, apart: bool = True) -> Iterator[Batch]:
+    def shard_batches(self, chapter: str, tasks_of_model: TasksOf, apart: bool = True) -> Iterator[Batch]:
         """`batches`, or where tasks are split a batch for each task."""
         return self.batches(tasks_of_model, apart, 1 if self.is_sharded(chapter) else None)
 

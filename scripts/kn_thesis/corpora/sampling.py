@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kn_thesis.corpora.pararel import Fact, Pattern
@@ -172,28 +172,32 @@ def draw_paraphrases(
         Split by paraphrase.
     """
     last = [pattern for pattern in patterns if pattern.strip("} .").endswith("[Y]")]
+    turns = {pattern: _turns_of_phrase(pattern) for pattern in last}
+    counts = Counter(turn for some in turns.values() for turn in some)
+    spare = {turn: count // 2 for turn, count in counts.items() if count > 1 or len(turn) == 1}
+    free = {pattern: turns[pattern] & spare.keys() for pattern in last if pattern not in elsewhere}
     wanted = [split for split, count in kept_out.items() for _ in range(count)]
+
+    def rank(pattern: str, attempt: int) -> int:
+        return hash_rank("paraphrase", seed, task, pattern, *((attempt,) if attempt else ()))
+
     drawn: list[str] = []
     for attempt in range(ATTEMPTS):
-        order = sorted(
-            last, key=lambda pattern: hash_rank("paraphrase", seed, task, pattern, *([attempt] * bool(attempt)))
-        )
-        free = _kept_out([pattern for pattern in order if pattern not in elsewhere], last, len(wanted))
-        drawn = max(drawn, free, key=len)
+        order = sorted(free, key=lambda pattern, attempt=attempt: rank(pattern, attempt))
+        drawn = max(drawn, _spared(order, free, spare)[: len(wanted)], key=len)
+        if len(drawn) == len(wanted):
+            break
     return dict.fromkeys(patterns, TRAINED) | dict(zip(drawn, wanted, strict=False))
 
 
-def _kept_out(order: Sequence[str], patterns: Sequence[str], most: int) -> list[str]:
-    """The first patterns in an order that leave half of each turn of phrase of all patterns in the text."""
-    turns = {pattern: _turns_of_phrase(pattern) for pattern in patterns}
-    counts = Counter(turn for some in turns.values() for turn in some)
-    left = {turn: count // 2 for turn, count in counts.items() if count > 1 or len(turn) == 1}
-    kept_out: list[str] = []
+def _spared(order: Sequence[str], turns: Mapping[str, Collection[Any]], spare: Mapping[Any, int]) -> list[str]:
+    """The patterns that can be taken in this order without taking a turn of phrase more often than it can be spared."""
+    left, taken = dict(spare), []
     for pattern in order:
-        if len(kept_out) < most and all(left.get(turn, 1) for turn in turns[pattern]):
-            kept_out.append(pattern)
-            left |= {turn: left[turn] - 1 for turn in turns[pattern] & left.keys()}
-    return kept_out
+        if all(left[turn] for turn in turns[pattern]):
+            taken.append(pattern)
+            left |= {turn: left[turn] - 1 for turn in turns[pattern]}
+    return taken
 
 
 def _turns_of_phrase(pattern: str) -> set[tuple[str, ...]]:

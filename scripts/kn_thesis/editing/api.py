@@ -421,7 +421,7 @@ def _check(name: str, value: Any, default: Any, bounds: Setting) -> None:
         if not isinstance(value, str):
             raise UserError(f"{name} is {value!r}: give a text, such as {default!r}")
     elif isinstance(default, int):
-        least = 1 if bounds.minimum is None else int(bounds.minimum)
+        least = int(bounds.lowest(int))
         # A layer below 0 is reported with those that the model has.
         if not is_whole(value, None if name == "layer" else least):
             raise UserError(f"{name} is {value!r}: give a whole number, {least} or more")

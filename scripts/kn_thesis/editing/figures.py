@@ -27,7 +27,8 @@ from kn_thesis.editing.labels import (
 )
 from kn_thesis.editing.prose import MIN_FACTS, PEAKS, enough, with_inverse
 from kn_thesis.editing.tables import AGREEMENT_CRITERIA, RELATION_CRITERIA
-from kn_thesis.tracing.figures import STATE_COLOURS, empty_figure, layer_ticks, wrap_text
+from kn_thesis.report.style import empty_figure, layer_ticks, wrap_text
+from kn_thesis.tracing.figures import STATE_COLOURS
 from kn_thesis.tracing.prose import RESTORED_WORDS, rows_of_models
 
 Marker = str | tuple[int, int, int]

@@ -45,6 +45,10 @@ class Setting:
     source: tuple[str, str] | None = None
     argument: str | None = ""
 
+    def lowest(self, kind: type) -> float:
+        """The least allowed value of a setting of type int or float, unless a bound is exclusive."""
+        return self.minimum if self.minimum is not None else 1 if kind is int else 0
+
 
 _LIMIT = Setting(scope="none")  # a limit of memory: no result depends on it
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from kn_thesis.editing import statistics
@@ -27,7 +26,7 @@ from kn_thesis.editing.statistics import (
 )
 from kn_thesis.editing.tables import CRITERIA, Editing
 from kn_thesis.files import joined, keyed
-from kn_thesis.stats import holm
+from kn_thesis.stats import holm_within
 from kn_thesis.tracing.tables import read_tracing
 
 
@@ -258,10 +257,8 @@ def _direction(
 
 def _corrected(tests: pd.DataFrame, level: float) -> pd.DataFrame:
     """The tests with p_holm over the rows of each model, and differs."""
-    tests = tests.assign(p_holm=np.nan)
-    for _, part in tests.groupby("model", sort=False):
-        tests.loc[part.index, "p_holm"] = holm(part["p"].to_numpy(dtype=float))
-    return tests.assign(differs=tests["p_holm"] < level)[HEADS["tests"]]
+    p = holm_within(tests, ["model"])
+    return tests.assign(p_holm=p, differs=p < level)[HEADS["tests"]]
 
 
 def _by_kind(tasks: Sequence[str], kinds: Mapping[str, str]) -> dict[str, list[str]]:

@@ -7,7 +7,6 @@ not checksums (ETag) and commits (as of 2.4.0), so `guard` checks these.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kn_thesis.errors import UserError
-from kn_thesis.files import whole_file
+from kn_thesis.files import whole_file, write_json
 from kn_thesis.inputs import without_login
 from kn_thesis.models.folder import (
     SLOW_TOKENIZER,
@@ -93,13 +92,8 @@ def _record(files: Path, name: str, folder: str | Path, entries: dict[str, Any],
             settings.setdefault(token, default)
         with whole_file(folder / "tokenizer.json") as path:
             shutil.copyfile(converted / "tokenizer.json", path)
-    _write_json(folder / "tokenizer_config.json", settings)
-    _write_json(folder / "model.json", entries | {"revision": revision})
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(folder / "tokenizer_config.json", settings, ensure_ascii=False)
+    write_json(folder / "model.json", entries | {"revision": revision}, ensure_ascii=False)
 
 
 def snapshot(identifier: str, revision: str | None) -> Path:

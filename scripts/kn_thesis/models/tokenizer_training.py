@@ -15,7 +15,7 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from kn_thesis.errors import UserError
-from kn_thesis.files import whole_file
+from kn_thesis.files import whole_file, write_json
 
 BYTE_TOKENS = tuple(f"<0x{byte:02X}>" for byte in range(256))
 # tokenizer_config.json of each family
@@ -86,8 +86,7 @@ def save_tokenizer(tokenizer: Tokenizer, family: str, folder: str | Path, positi
     with whole_file(folder / "tokenizer.json") as path:
         path.write_text(tokenizer.to_str(pretty=True) + "\n", encoding="utf-8")
     settings = {"model_max_length": positions} | SETTINGS[family]
-    with whole_file(folder / "tokenizer_config.json") as path:
-        path.write_text(json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(folder / "tokenizer_config.json", settings, sort_keys=True, ensure_ascii=False)
 
 
 def _wordpiece(sentences: Iterable[str], vocabulary: int) -> Tokenizer:

@@ -6,7 +6,6 @@ folder in the hub's format. `validation` decides when a model has learned.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
@@ -20,7 +19,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from kn_thesis.errors import UserError
-from kn_thesis.files import scratch_folder, whole_file
+from kn_thesis.files import scratch_folder, write_json
 from kn_thesis.models.cloze import GapTokenizer
 from kn_thesis.models.families import family_named
 from kn_thesis.models.load import Model
@@ -386,7 +385,7 @@ def save_trained(trained: Trained, family: str, settings: Settings, folder: str 
         save_tokenizer(trained.tokenizer, family, temporary, POSITIONS)
         tokens = trained.tokenizer.get_vocab_size()
         parameters = sum(parameter.numel() for parameter in trained.module.parameters())
-        _write_json(
+        write_json(
             temporary / "training.json",
             {"settings": asdict(settings), "tokens": tokens, "parameters": parameters}
             | {"steps": trained.steps, "learned": trained.learned}
@@ -394,7 +393,7 @@ def save_trained(trained: Trained, family: str, settings: Settings, folder: str 
         )
         for file in sorted(temporary.iterdir()):
             os.replace(file, folder / file.name)
-    _write_json(folder / "model.json", {"family": family, "source": "train", "location": ".", "revision": None})
+    write_json(folder / "model.json", {"family": family, "source": "train", "location": ".", "revision": None})
 
 
 def _special_ids(family: str, tokenizer: Tokenizer) -> dict[str, int | None]:
@@ -405,8 +404,3 @@ def _special_ids(family: str, tokenizer: Tokenizer) -> dict[str, int | None]:
         "llama": {"pad": None, "bos": "<s>", "eos": "</s>"},
     }[family]
     return {role: tokenizer.token_to_id(name) if name else None for role, name in names.items()}
-
-
-def _write_json(path: Path, content: Any) -> None:
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -283,17 +283,20 @@ class StudyPlan:
         for batch in tasks.batches(tasks.tasks_of):
             yield "corpora", f"make_prompts_{batch.name}", batch.model, self.make_prompts(batch)
         for batch in tasks.shard_batches("attribution", tasks.tasks_of):
+            job, name = self.attribute_neurons(batch), f"attribute_neurons_{batch.name}"
             for _ in range(tasks.shards["attribution"]):
-                yield "localization", f"attribute_neurons_{batch.name}", batch.model, self.attribute_neurons(batch)
+                yield "localization", name, batch.model, job
             yield "localization", f"select_neurons_{batch.name}", batch.model, self.select_neurons(batch)
         for batch in tasks.shard_batches("suppression", tasks.paradigms_of):
+            job, name = self.suppress_neurons(batch), f"suppress_neurons_{batch.name}"
             for _ in range(tasks.shards["suppression"]):
-                yield "suppression", f"suppress_neurons_{batch.name}", batch.model, self.suppress_neurons(batch)
+                yield "suppression", name, batch.model, job
         for model in filter(tasks.paradigms_of, models):
             yield "suppression", "test_suppression", model, self.test_suppression(model)
         for batch in tasks.shard_batches("tracing", tasks.traced_tasks):
+            job, name = self.trace_prompts(batch), f"trace_prompts_{batch.name}"
             for _ in range(tasks.shards["tracing"]):
-                yield "tracing", f"trace_prompts_{batch.name}", batch.model, self.trace_prompts(batch)
+                yield "tracing", name, batch.model, job
         for batch in tasks.shard_batches("editing", tasks.edited_tasks, apart=False):
             for editor in tasks.editors_of(batch.model):
                 job, name = self.edit_tasks(batch, editor), f"edit_tasks_{batch.name}_{editor}"

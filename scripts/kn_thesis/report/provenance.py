@@ -19,13 +19,12 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-
-import matplotlib.pyplot as plt
-import pandas as pd
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from kn_thesis.inputs import without_login
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PACKAGES = ("snakemake", "torch", "transformers", "datasets", "tokenizers", "pandas", "numpy", "scipy", "statsmodels")
 UNVERSIONED = "not under version control"
@@ -34,7 +33,6 @@ HIDDEN = "(a folder of that machine)"
 BENCHMARKS = Path("results/benchmarks")
 WILDCARD = re.compile(r"\{(\w+)[^}]*\}")
 COLUMNS = ["rule", "chapter", "jobs", "total_s", "longest_s", "memory_MiB"]
-MAX_BARS = 12  # the remaining rules share one more bar
 
 
 def provenance_facts(
@@ -362,6 +360,8 @@ def summarise_benchmarks(rules: Iterable[Mapping[str, Any]], folder: Path) -> pd
         A row per rule with a timing, longest total first: rule, chapter, jobs (those with a timing), total_s and
         longest_s (wall time in seconds), memory_MiB (the maximum; nan if unknown).
     """
+    import pandas as pd  # late: the workflow imports this module whenever it is parsed
+
     rows = []
     for rule in rules:
         files = {file for pattern in rule["benchmarks"] for file in folder.glob(pattern)}
@@ -403,47 +403,3 @@ def _number(text: Any) -> float:
     except (TypeError, ValueError):
         return math.nan
     return value if math.isfinite(value) else math.nan
-
-
-def say_benchmarks(table: pd.DataFrame) -> str:
-    """Say how many jobs have a timing, and their total time; `table` is from `summarise_benchmarks`."""
-    jobs = int(table["jobs"].sum())
-    return f"{jobs:,} {'job has' if jobs == 1 else 'jobs have'} a timing; together: {duration(table['total_s'].sum())}."
-
-
-def duration(seconds: float) -> str:
-    """Write seconds in words: `2 h 5 min`, `3 min 20 s`, `41 s`."""
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
-
-
-def plot_benchmarks(table: pd.DataFrame, colours: Mapping[str, str]) -> Figure:
-    """Draw the total wall time of the rules that took longest as bars; all other rules share one bar.
-
-    Args:
-        table: from `summarise_benchmarks`.
-        colours: a colour by chapter.
-
-    Returns:
-        The figure.
-    """
-    bars = [(row.rule.replace("_", " "), row.total_s, row.chapter) for row in table.head(MAX_BARS).itertuples()]
-    if len(table) > MAX_BARS:
-        bars.append((f"{len(table) - MAX_BARS} other rules", table["total_s"].iloc[MAX_BARS:].sum(), None))
-    figure, axis = plt.subplots(figsize=(9, 1.2 + 0.29 * len(bars)))
-    places = range(len(bars))
-    axis.barh(places, [bar[1] for bar in bars], color=[colours.get(bar[2], "#B8BEC8") for bar in bars], height=0.72)
-    for place, (_, seconds, _) in enumerate(bars):
-        axis.annotate(duration(seconds), (seconds, place), (4, 0), textcoords="offset points", va="center", fontsize=9)
-    axis.set_yticks(list(places), [bar[0] for bar in bars], fontsize=10)
-    axis.set_xlabel("total wall time (s)", fontsize=10)
-    axis.tick_params(axis="x", labelsize=9)
-    axis.margins(x=0.12)
-    axis.invert_yaxis()
-    axis.grid(axis="y", visible=False)
-    chapters = [chapter for chapter in colours if chapter in {bar[2] for bar in bars}]
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colours[chapter]) for chapter in chapters]
-    figure.legend(handles, chapters, loc="outside lower center", ncols=max(1, len(chapters)), frameon=False, fontsize=9)
-    return figure

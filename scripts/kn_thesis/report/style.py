@@ -7,7 +7,6 @@ from pathlib import Path
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
@@ -24,6 +23,8 @@ NUMBER_COLOURS = {"singular": "#CC79A7", "plural": "#0072B2", "biased": "#E69F00
 
 def use_style() -> None:
     """Set the study's theme before drawing: Okabe and Ito's colours, text in SVG files stays text."""
+    import seaborn as sns  # late: it brings scipy and statsmodels, which figures and sentences do without
+
     matplotlib.use("Agg")
     sns.set_theme(style="whitegrid", context="notebook", palette="colorblind")
     plt.rcParams.update(
@@ -63,6 +64,49 @@ def panels(count: int, width: float, height: float, margin: float, most: int = 3
     for axis in flat[max(0, count - across) : count]:  # the lowest panel of each column has the numbers
         axis.tick_params(labelbottom=True)
     return figure, flat[:count]
+
+
+def layer_ticks(layers: int, max_ticks: int) -> list[int]:
+    """Choose the layers that are named on an axis, at even distances from 0.
+
+    Args:
+        layers: Number of layers of the model.
+        max_ticks: Maximum number of ticks.
+
+    Returns:
+        The layers.
+    """
+    steps = (step for step in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20) if -(-layers // step) <= max_ticks)
+    return list(range(0, layers, next(steps, layers)))
+
+
+def empty_figure(why: str) -> Figure:
+    """Draw a placeholder that says why there is nothing to draw."""
+    figure, axis = plt.subplots(figsize=(6, 1.6))
+    axis.text(0.5, 0.5, why, ha="center", va="center", color="#777777")
+    axis.set_axis_off()
+    return figure
+
+
+def wrap_text(text: str, letters: int, at: str = "_") -> str:
+    """Break a text into lines.
+
+    Args:
+        text: The text.
+        letters: Maximum length of a line, unless a single piece is longer.
+        at: The separator after which lines may break.
+
+    Returns:
+        The text with line breaks.
+    """
+    lines = [""]
+    pieces = text.split(at)
+    for number, piece in enumerate(pieces):
+        whole = piece + (at if number < len(pieces) - 1 else "")
+        if lines[-1] and len(lines[-1]) + len(whole.rstrip()) > letters:
+            lines.append("")
+        lines[-1] += whole
+    return "\n".join(line.rstrip(" ") for line in lines)
 
 
 def save_figure(figure: Figure, svg: str | Path, png: str | Path) -> None:

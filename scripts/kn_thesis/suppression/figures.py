@@ -15,10 +15,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from kn_thesis.localization.figures import DETERMINER_TASK, NOUN_TASK
-from kn_thesis.report.style import FAMILY_COLOURS, NUMBER_COLOURS
+from kn_thesis.report.style import FAMILY_COLOURS, NUMBER_COLOURS, empty_figure
 from kn_thesis.suppression.prose import set_words
 from kn_thesis.suppression.tables import CONTRAST, GROUPS, NUMBERS
-from kn_thesis.tracing.figures import empty_figure
 
 LABELS = {"singular": "singular", "plural": "plural", "biased": "number-biased", "neutral": "neutral"}
 RATIO_LABEL = "log(co-occurrence with plural / singular nouns)"

@@ -18,7 +18,7 @@ import statsmodels.api as sm
 import statsmodels.formula.api as smf
 from scipy import stats
 
-from kn_thesis.stats import MIN_UNITS, holm
+from kn_thesis.stats import MIN_UNITS, holm_within
 from kn_thesis.suppression.tables import CONTRAST, NUMBERS
 
 PUBLISHED = "erase"  # the operation of the paper
@@ -175,11 +175,7 @@ def _mixed_slope(rows: pd.DataFrame, confidence: float) -> dict[str, object]:
 
 def correct_slopes(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Add p_holm, p after Holm's correction over the rows (tasks) that share the values of the columns `by`."""
-    result = table.copy()
-    result["p_holm"] = np.nan
-    for _, part in table.groupby(list(by), sort=False):
-        result.loc[part.index, "p_holm"] = holm(part["p"].to_numpy())
-    return result
+    return table.assign(p_holm=holm_within(table, by))
 
 
 def variant_effects(cooccurrence: pd.DataFrame, models: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
@@ -255,9 +251,7 @@ def variant_tests(effects: pd.DataFrame, confidence: float = 0.95) -> pd.DataFra
             | _words_that_moved(part, expected_sign(operation, name))
         )
     table = pd.DataFrame(rows).reindex(columns=TEST_COLUMNS)
-    for _, part in table.groupby(["family", "operation"], sort=False):
-        table.loc[part.index, "p_holm"] = holm(part["p"].to_numpy(dtype=float))
-    return table
+    return table.assign(p_holm=holm_within(table, ["family", "operation"]))
 
 
 def _slope_within_words(rows: pd.DataFrame, confidence: float) -> dict[str, Any]:

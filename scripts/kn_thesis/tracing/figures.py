@@ -1,7 +1,4 @@
-"""Draw the line figures of the tracing chapter: effects over layers at the two sites, and the sites' contrasts.
-
-The helpers at the end (ticks, wrapped text, the empty figure) are shared with the heat maps and with other chapters.
-"""
+"""Draw the line figures of the tracing chapter: effects over layers at the two sites, and the sites' contrasts."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from kn_thesis.report.style import empty_figure, layer_ticks, wrap_text
 from kn_thesis.tracing.prose import KIND_WORDS, MEASURE_WORDS, RESTORED_WORDS, ROLE_WORDS, averages, rows_of_models
 from kn_thesis.tracing.tables import SITES, measures_of
 
@@ -215,46 +213,3 @@ def _site_legend() -> list[Line2D]:
         Line2D([], [], marker="o", label="filled, ★: two sites can be told apart", **style),
         Line2D([], [], marker="o", markerfacecolor="white", label="hollow: they cannot, or no test", **style),
     ]
-
-
-def layer_ticks(layers: int, max_ticks: int) -> list[int]:
-    """Choose the layers that are named on an axis, at even distances from 0.
-
-    Args:
-        layers: Number of layers of the model.
-        max_ticks: Maximum number of ticks.
-
-    Returns:
-        The layers.
-    """
-    steps = (step for step in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20) if -(-layers // step) <= max_ticks)
-    return list(range(0, layers, next(steps, layers)))
-
-
-def empty_figure(why: str) -> Figure:
-    """Draw a placeholder that says why there is nothing to draw."""
-    figure, axis = plt.subplots(figsize=(6, 1.6))
-    axis.text(0.5, 0.5, why, ha="center", va="center", color="#777777")
-    axis.set_axis_off()
-    return figure
-
-
-def wrap_text(text: str, letters: int, at: str = "_") -> str:
-    """Break a text into lines.
-
-    Args:
-        text: The text.
-        letters: Maximum length of a line, unless a single piece is longer.
-        at: The separator after which lines may break.
-
-    Returns:
-        The text with line breaks.
-    """
-    lines = [""]
-    pieces = text.split(at)
-    for number, piece in enumerate(pieces):
-        whole = piece + (at if number < len(pieces) - 1 else "")
-        if lines[-1] and len(lines[-1]) + len(whole.rstrip()) > letters:
-            lines.append("")
-        lines[-1] += whole
-    return "\n".join(line.rstrip(" ") for line in lines)

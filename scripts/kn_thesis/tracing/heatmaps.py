@@ -17,7 +17,8 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from kn_thesis.tracing.figures import STATE_COLOURS, empty_figure, layer_ticks, wrap_text
+from kn_thesis.report.style import empty_figure, layer_ticks, wrap_text
+from kn_thesis.tracing.figures import STATE_COLOURS
 from kn_thesis.tracing.prose import KIND_WORDS, MEASURE_WORDS, RESTORED_WORDS, averages, readable_token, rows_of_models
 from kn_thesis.tracing.tables import ROLES
 

@@ -22,7 +22,16 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
-from kn_thesis.stats import MIN_UNITS, cluster_means, clustered_interval, holm, percentiles, quiet, resampled_means
+from kn_thesis.stats import (
+    MIN_UNITS,
+    cluster_means,
+    clustered_interval,
+    holm,
+    holm_within,
+    percentiles,
+    quiet,
+    resampled_means,
+)
 from kn_thesis.tracing.tables import MEASURES, NO_CUE, NO_TOKEN, ROLES, SITES, TRACED, WRONG, Tracing, measures_of
 
 MODULES = ("mlp", "attention")
@@ -309,10 +318,8 @@ def compare_kinds(sites: pd.DataFrame, confidence: float, level: float) -> pd.Da
             facts, syntax = (value[part["kind"] == kind].dropna().to_numpy() for kind in ("relation", "paradigm"))
             rows.append({"model": model, "name": name} | _welch(facts, syntax, confidence))
     table = pd.DataFrame(rows, columns=COMPARISON)
-    for _, part in table.groupby("model", sort=False):
-        table.loc[part.index, "p_holm"] = holm(part["p"].to_numpy(dtype=float))
-    table["differs"] = table["p_holm"] < level
-    return table
+    p = holm_within(table, ["model"])
+    return table.assign(p_holm=p, differs=p < level)
 
 
 def _welch(facts: Sequence[float], syntax: Sequence[float], confidence: float) -> dict[str, float]:
