@@ -10,8 +10,7 @@ from kn_thesis.models.load import load_job_model
 
 with logged(snakemake.log[0], snakemake.input):
     model = load_job_model(snakemake.input.model, **snakemake.params.loading)
-    tables = [pd.read_parquet(path) for path in snakemake.input.prompts]
-    prompts = pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+    prompts = pd.concat([pd.read_parquet(path) for path in snakemake.input.prompts], ignore_index=True)
     evaluation = evaluate_prompts(model, prompts, snakemake.params.batch_tokens)
     check_learned(snakemake.wildcards.model, evaluation, **snakemake.params.demands)
     with whole_file(snakemake.output.evaluation) as path:

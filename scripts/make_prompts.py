@@ -10,9 +10,13 @@ with logged(snakemake.log[0], snakemake.input):
     tokenizer = GapTokenizer.from_folder(Path(snakemake.input.tokenizer).parent)
     settings = Settings(**snakemake.params.settings)
     files = {name: iter(snakemake.input.get(name, ())) for name in ("pairs", "patterns", "facts")}
-    for number, (task, kind) in enumerate(snakemake.params.kinds.items()):
+    tables, kept = {}, {}
+    for task, kind in snakemake.params.kinds.items():
         print(task)
         names = ("pairs",) if kind == "paradigm" else ("patterns", "facts")
-        kind, prompts, counts = make_prompts(task, tokenizer, settings, **{name: next(files[name]) for name in names})
-        write_prompts(prompts, snakemake.output.prompts[number])
-        write_counts(counts, task, kind, snakemake.output.counts[number])
+        kind, tables[task], counts = make_prompts(
+            task, tokenizer, settings, **{name: next(files[name]) for name in names}
+        )
+        kept[task] = (kind, counts)
+    write_prompts(tables, snakemake.output.prompts)
+    write_counts(kept, snakemake.output.counts)

@@ -1,21 +1,20 @@
 """Rule select_neurons: select the knowledge neurons of each group of prompts, and measure how local each task is."""
 
-import pandas as pd
-
-from kn_thesis.files import whole_file
+from kn_thesis.files import read_tasks, write_task_tables
 from kn_thesis.joblog import logged
 from kn_thesis.localization.statistics import say_residuals, select_in_task
 from kn_thesis.localization.tables import load_shards
 
 with logged(snakemake.log[0], snakemake.input):
-    settings = dict(snakemake.params.settings)
-    for number, task in enumerate(snakemake.params.tasks):
-        attribution, names = load_shards(snakemake.input.attributions[number :: len(snakemake.params.tasks)])
-        prompts = pd.read_parquet(snakemake.input.prompts[number], columns=["prompt", "group", "number"])
-        about = {"model": snakemake.params.model, "task": task}
-        tables = select_in_task(attribution, names, prompts, about, settings, snakemake.params.kinds[number])
-        for line in say_residuals(tables[1]):
+    settings, columns = dict(snakemake.params.settings), ["prompt", "group", "number"]
+    tables = {"neurons": {}, "statistics": {}}
+    for task, prompts in read_tasks(snakemake.input.prompts, snakemake.params.kinds, columns).items():
+        attribution, names = load_shards(snakemake.input.attributions, task)
+        about = {"model": snakemake.wildcards.model, "task": task}
+        kind = snakemake.params.kinds[task]
+        neurons, statistics = select_in_task(attribution, names, prompts, about, settings, kind)
+        for line in say_residuals(statistics):
             print(line)
-        for name, table in zip(("neurons", "statistics"), tables, strict=True):
-            with whole_file(snakemake.output[name][number]) as path:
-                table.to_parquet(path, index=False)
+        tables["neurons"][task], tables["statistics"][task] = neurons, statistics
+    for name, by_task in tables.items():
+        write_task_tables(by_task, snakemake.output[name])

@@ -1,7 +1,5 @@
 """Rule summarise_editing: tabulate and plot the edits of all models."""
 
-from pathlib import Path
-
 import pandas as pd
 import yaml
 
@@ -9,7 +7,7 @@ from kn_thesis.editing.figures import plot_agreement, plot_criteria, plot_direct
 from kn_thesis.editing.labels import without_one_way
 from kn_thesis.editing.summary import Settings, summarise
 from kn_thesis.editing.tables import EXAMPLES
-from kn_thesis.files import joined, keyed, read_words, whole_file
+from kn_thesis.files import by_folder, joined, keyed, read_words, whole_file
 from kn_thesis.joblog import logged
 from kn_thesis.report.style import save_figure, use_style
 
@@ -17,12 +15,11 @@ with logged(snakemake.log[0], snakemake.input):
     source, params, out = snakemake.input, snakemake.params, snakemake.output
     with open(source.published, encoding="utf-8") as file:
         published = yaml.safe_load(file)["editing"]
-    # A study may edit or trace no task at all.
     summary = summarise(
-        next((Path(path).parents[2] for path in source.get("editing", ())), Path()),
+        by_folder({name: source.get(name, ()) for name in ("edits", "questions", "completions", "layers")}, levels=2),
         **{name: params[name] for name in ("tasks", "editors", "kinds", "families")},
         **{name: params[name] for name in ("swept", "traced", "pairs", "shown")},
-        tracing=next((Path(path).parents[1] for path in source.get("tracing", ())), Path()),
+        tracing=by_folder({"prompts": source.get("traced", ()), "effects": source.get("effects", ())}),
         published=published,
         settings=Settings(**params.settings),
     )

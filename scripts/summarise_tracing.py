@@ -1,8 +1,6 @@
 """Rule summarise_tracing: tabulate and plot the traces of all models."""
 
-from pathlib import Path
-
-from kn_thesis.files import read_words, whole_file
+from kn_thesis.files import by_folder, read_words, whole_file
 from kn_thesis.joblog import logged
 from kn_thesis.report.style import save_figure, use_style
 from kn_thesis.tracing.figures import plot_lines, plot_sites
@@ -11,9 +9,8 @@ from kn_thesis.tracing.summary import Settings, summarise
 
 with logged(snakemake.log[0], snakemake.input):
     about = {name: snakemake.params[name] for name in ("tasks", "kinds", "families", "shown")}
-    # A study may trace no task at all.
-    folder = next((Path(path).parents[1] for path in snakemake.input), Path())
-    tables, out = summarise(folder, **about, settings=Settings(**snakemake.params.settings)), snakemake.output
+    files = by_folder(dict(snakemake.input.items()))
+    tables, out = summarise(files, **about, settings=Settings(**snakemake.params.settings)), snakemake.output
     for name, table in vars(tables).items():
         with whole_file(out[name]) as path:
             table.to_csv(path, index=False, float_format="%.6g")

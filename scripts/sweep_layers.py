@@ -5,10 +5,10 @@ The script uses ROME's settings and no editor by name, so that other editors' mo
 
 from kn_thesis.editing.covariance import Covariance
 from kn_thesis.editing.generation import write_contexts
-from kn_thesis.editing.questions import load_synonyms, read_edit_inputs
+from kn_thesis.editing.questions import load_synonyms, make_edit_inputs
 from kn_thesis.editing.rome import Settings
 from kn_thesis.editing.task import sweep_layers
-from kn_thesis.files import whole_file
+from kn_thesis.files import read_tasks, write_task_tables
 from kn_thesis.joblog import logged
 from kn_thesis.models.load import load_job_model
 
@@ -18,12 +18,12 @@ with logged(snakemake.log[0], snakemake.input):
     covariance = Covariance.load(snakemake.input.covariance) if editor.pop("covariance") else None
     del editor["method"]
     contexts = write_contexts(model, editor.pop("contexts"), settings["seed"], editor.pop("beginnings"))
-    synonyms = load_synonyms(snakemake.input.synonyms)
-    layers = range(0, model.adapter.layers, settings["every"])
-    for task, path in zip(snakemake.params.tasks, snakemake.output.layers, strict=True):
-        inputs = read_edit_inputs(model, snakemake.params.links[task], synonyms.get(task, {}), **settings)
+    prompts, synonyms = read_tasks(snakemake.input.prompts), load_synonyms(snakemake.input.synonyms)
+    tables, layers = {}, range(0, model.adapter.layers, settings["every"])
+    for task, links in snakemake.params.links.items():
+        inputs = make_edit_inputs(model, task, prompts, links, synonyms.get(task, {}), **settings)
         print(f"{task}: {len(inputs.requests)} requests at {len(layers)} layers")
-        table = sweep_layers(
+        tables[task] = sweep_layers(
             model,
             inputs.requests,
             inputs.questions,
@@ -32,5 +32,4 @@ with logged(snakemake.log[0], snakemake.input):
             contexts=contexts,
             covariance=covariance,
         )
-        with whole_file(path) as temporary:
-            table.to_parquet(temporary, index=False, compression="zstd")
+    write_task_tables(tables, snakemake.output.layers)

@@ -20,9 +20,12 @@ from kn_thesis.errors import UserError, disk_full
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 
 PROBE_BYTES = 1 << 18  # more than Snakemake's own records of a run take
+ROWS = 1 << 20  # of a row group of Parquet files
+ABOUT = b"kn_thesis"  # key of what `write_task_tables` notes of its tables
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -141,19 +144,114 @@ def write_csv(target: str | Path, columns: Sequence[str], rows: Iterable[Mapping
         writer.writerows(rows)
 
 
-def write_tables(tables: object, paths: Mapping[str, str | Path]) -> None:
-    """Write data frames that are attributes of an object to Parquet files, each atomically.
+def write_task_tables(tables: Mapping[str, pd.DataFrame | pa.Table], target: str | Path) -> None:
+    """Write one table per task to one Parquet file, atomically; `read_task_tables` returns them as they were.
+
+    Each task has row groups of its own, so that one is read without the others. Other readers find one table, which has
+    the tasks' rows one after the other and a column `task`.
 
     Args:
-        tables: Object that holds the data frames.
-        paths: Target file by attribute name.
+        tables: Tables by task, with the same columns; at least one.
+        target: File to write.
 
     Raises:
         UserError: The disk is full or read-only.
     """
+    import pandas as pd
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    added, categories, parts = False, {}, {}
+    for task, table in tables.items():
+        if isinstance(table, pd.DataFrame):
+            categorical = table.select_dtypes("category")
+            categories[task] = {name: list(column.cat.categories) for name, column in categorical.items()}
+            table = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata()
+            for name in categorical:
+                values = table[name].cast(pa.large_string()) if len(table) else pa.nulls(0)
+                table = table.set_column(table.column_names.index(name), name, values)
+        if "task" not in table.column_names:
+            added, names = True, pa.array([task] * len(table), pa.string())
+            table = table.add_column(0, "task", names)
+        parts[task] = table
+    # Columns without rows may have any type.
+    filled = [table for table in parts.values() if len(table)] or list(parts.values())[:1]
+    schema = pa.unify_schemas([table.schema for table in filled], promote_options="permissive")
+    groups = {task: -(-len(table) // ROWS) for task, table in parts.items()}
+    about = json.dumps({"groups": groups, "categories": categories, "added": added})
+    schema = schema.with_metadata({ABOUT: about})
+    with whole_file(target) as path, parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        for table in parts.values():
+            if len(table):
+                writer.write_table(table.cast(schema), row_group_size=ROWS)
+
+
+def write_batch(results: Mapping[str, object], paths: Mapping[str, str | Path]) -> None:
+    """Write data frames that are attributes of each task's result to one file per attribute; see `write_task_tables`.
+
+    Args:
+        results: Results by task.
+        paths: Target file by attribute name.
+    """
     for name, path in paths.items():
-        with whole_file(path) as temporary:
-            getattr(tables, name).to_parquet(temporary, index=False, compression="zstd")
+        write_task_tables({task: getattr(result, name) for task, result in results.items()}, path)
+
+
+def read_task_tables(
+    path: str | Path, tasks: Sequence[str] | None = None, columns: Sequence[str] | None = None
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the tables of a file that `write_task_tables` wrote, one after the other.
+
+    Args:
+        path: The file.
+        tasks: Tasks to read, in the file's order; tasks that are in another file are passed over. None: all.
+        columns: Columns to read; None: all.
+
+    Yields:
+        Each task with its table.
+    """
+    import pandas as pd
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(path) as file:
+        about = json.loads(file.schema_arrow.metadata[ABOUT])
+    categorical = sorted({name for of_task in about["categories"].values() for name in of_task})
+    with parquet.ParquetFile(path, read_dictionary=categorical) as file:
+        names = [name for name in file.schema_arrow.names if not (about["added"] and name == "task")]
+        columns, first = names if columns is None else list(columns), 0
+        for task, count in about["groups"].items():
+            groups, first = list(range(first, first + count)), first + count
+            if tasks is None or task in tasks:
+                table = file.read_row_groups(groups, columns).replace_schema_metadata().to_pandas()
+                for name, values in about["categories"].get(task, {}).items():
+                    if name in table:
+                        table[name] = pd.Categorical(table[name], categories=values)
+                yield task, table
+
+
+def read_tasks(
+    paths: Iterable[str | Path], tasks: Sequence[str] | None = None, columns: Sequence[str] | None = None
+) -> dict[str, pd.DataFrame]:
+    """Read tables by task from several files; of tasks in more than one file, the last; see `read_task_tables`."""
+    return {task: table for path in paths for task, table in read_task_tables(path, tasks, columns)}
+
+
+def by_folder(paths: Mapping[str, Iterable[str | Path]], levels: int = 1) -> dict[str, dict[str, list[Path]]]:
+    """Group files by the folders that they are in.
+
+    Args:
+        paths: Lists of files by name.
+        levels: How many folders count, from the file upwards.
+
+    Returns:
+        The lists by name, for each folder; with two levels folders are written "gpt2/rome".
+    """
+    groups: dict[str, dict[str, list[Path]]] = {}
+    for name, listed in paths.items():
+        for path in map(Path, listed):
+            folder = "/".join(path.parts[-1 - levels : -1])
+            groups.setdefault(folder, {other: [] for other in paths})[name].append(path)
+    return groups
 
 
 def read_words(path: str | Path) -> pd.DataFrame:

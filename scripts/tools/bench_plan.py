@@ -12,7 +12,6 @@ request to a cluster. `--quick` leaves the dry runs out.
 from __future__ import annotations
 
 import ast
-import re
 import resource
 import subprocess
 import sys
@@ -34,7 +33,6 @@ from kn_thesis.localization.attribution import attribute
 from kn_thesis.models.cloze import Encoded
 from kn_thesis.plan import jobs, work
 from kn_thesis.plan.sizes import Shape
-from kn_thesis.plan.table import rule_of
 from measure_speed import measure_speed
 from plan_study import read_plan
 
@@ -144,14 +142,10 @@ def benchmark(job: Mapping[str, Any], study: Path) -> SimpleNamespace | None:
     """Return the seconds of a model's job, `processor` and `wall`; None for other jobs and jobs that have not run."""
     if not job["model"]:
         return None
-    rule = rule_of(job["name"], job["model"])
-    # The editor of a batch is a folder below it.
-    rest = re.sub(r"(_\d+)_(.+)$", r"\1/\2", job["name"].removeprefix(f"{rule}_"))
-    places = [study / f"results/benchmarks/{rule}/{place}.tsv" for place in (rest, job["model"])]
-    files = [place for place in places if place.exists()] + sorted((places[1].with_suffix("")).glob("*.tsv"))
-    if not files:
+    file = study / f"results/benchmarks/{job['rule']}/{job['place']}.tsv"
+    if not file.exists():
         return None
-    header, *_, last = files[0].read_text(encoding="utf-8").splitlines()
+    header, *_, last = file.read_text(encoding="utf-8").splitlines()
     numbers = dict(zip(header.split("\t"), last.split("\t"), strict=True))
     wall = float(numbers["s"])
     return SimpleNamespace(processor=float(numbers["cpu_time"]) or wall, wall=wall)  # 0 for the shortest jobs

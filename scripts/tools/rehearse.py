@@ -197,18 +197,18 @@ def targets(name: str, rehearsal: Rehearsal) -> list[str]:
 
 def measured(name: str, rehearsal: Rehearsal, place: Path, jobs: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield a row for each job with the model: Snakemake's measurement and the plan's estimate."""
-    planned = {job["name"]: job for job in jobs}
+    planned = {(job["rule"], job["place"]): job for job in jobs}
     for rule, chapter in CHAPTERS.items():
-        for file in sorted((place / "results/benchmarks" / rule).rglob("*.tsv")):
+        folder = place / "results/benchmarks" / rule
+        for file in sorted(folder.rglob("*.tsv")):
             with file.open(encoding="utf-8") as lines:
                 took = next(csv.DictReader(lines, delimiter="\t"))
-            editor = f"_{file.stem}" if rule == "edit_tasks" else ""
-            job = planned[f"{rule}_{name}_1{editor}"]
+            job = planned[rule, str(file.relative_to(folder).with_suffix(""))]
             yield {
                 "model": name,
                 "dtype": rehearsal.dtype,
                 "device": device(),
-                "chapter": chapter + _part(rule, file.stem, rehearsal),
+                "chapter": chapter + _part(rule, file.parent.name, rehearsal),
                 "prompts": rehearsal.prompts,
                 "seconds": f"{float(took['s']):.1f}",
                 "peak_gb": f"{float(took['max_rss']) / 1024:.2f}",

@@ -386,14 +386,14 @@ def test_table_on_disk(tmp_path):
     pairs = [pair("The old king admires this vase.", "The old king admires those vase.")]
     prompts, counts = paradigm_prompts(pairs, "task", MASKED, ASK)
     for rows in (prompts, []):
-        write_prompts(rows, tmp_path / "bert" / "task.parquet")
+        write_prompts({"task": rows}, tmp_path / "bert" / "task.parquet")
         table = parquet.read_table(tmp_path / "bert" / "task.parquet")
         assert table.column_names == [field.name for field in fields(Prompt)]
         assert str(table.schema.field("input_ids").type) == "list<element: int32>"
         assert str(table.schema.field("gap").type) == "int32"
         assert [tuple(row["input_ids"]) for row in table.to_pylist()] == [prompt.input_ids for prompt in rows]
-    write_counts(counts | {"b": 2, "a": 1}, "task", "paradigm", tmp_path / "bert" / "task.counts.csv")
-    write_counts({}, "P1", "relation", tmp_path / "gpt2" / "P1.counts.csv")
+    write_counts({"task": ("paradigm", counts | {"b": 2, "a": 1})}, tmp_path / "bert" / "task.counts.csv")
+    write_counts({"P1": ("relation", {})}, tmp_path / "gpt2" / "P1.counts.csv")
     paths = [tmp_path / "bert" / "task.counts.csv", tmp_path / "gpt2" / "P1.counts.csv"]
     merge_counts(paths, {"bert": "bert", "gpt2": "gpt2"}, tmp_path / "corpora.csv")
     assert (tmp_path / "corpora.csv").read_text().splitlines() == [

@@ -24,6 +24,7 @@ from kn_thesis.editing.summary import (
     summarise,
 )
 from kn_thesis.editing.tables import AGREEMENT_CRITERIA, CRITERIA, DIVERGED, RELATION_CRITERIA, Editing
+from kn_thesis.files import by_folder
 from kn_thesis.stats import holm
 from tests.helpers.editing_task_tables import (
     edit_row,
@@ -75,15 +76,24 @@ def study(root: Path, mix: int = 0) -> dict[str, Any]:
 
 
 def summarised(root: Path, asked: dict[str, Any]) -> Tables:
-    places = {"folder": root / "editing", "tracing": root / "tracing"}
-    return summarise(**places, **asked, published=PUBLISHED, settings=Settings(**SETTINGS))
+    found = inputs(root)
+    files = by_folder({name: found[name] for name in ("edits", "questions", "completions", "layers")}, levels=2)
+    tracing = by_folder({"prompts": found["traced"], "effects": found["effects"]})
+    return summarise(files, **asked, tracing=tracing, published=PUBLISHED, settings=Settings(**SETTINGS))
 
 
-def written(root: Path, asked: dict[str, Any], inputs: Sequence[str]) -> dict[str, str]:
+def inputs(root: Path) -> dict[str, list[str]]:
+    """The rule's files by name."""
+    patterns = {name: f"editing/*/*/*.{name}.parquet" for name in ("edits", "questions", "completions")}
+    patterns |= {"layers": "editing/*/layers/*.parquet"}
+    patterns |= {"traced": "tracing/*/*.prompts.parquet", "effects": "tracing/*/*.effects.parquet"}
+    return {name: sorted(map(str, root.glob(pattern))) for name, pattern in patterns.items()}
+
+
+def written(root: Path, asked: dict[str, Any], left_out: Sequence[str] = ()) -> dict[str, str]:
     """What the rule's script writes, by name."""
-    files = {"editing": sorted(map(str, (root / "editing").rglob("*.parquet")))}
-    files["tracing"] = sorted(map(str, (root / "tracing").rglob("*.parquet")))
-    source = _Named({name: files[name] for name in inputs} | {"published": str(ROOT / "resources/published.yaml")})
+    files = {name: paths for name, paths in inputs(root).items() if name not in left_out}
+    source = _Named(files | {"published": str(ROOT / "resources/published.yaml")})
     output = {name: str(root / "tables" / f"{name}.csv") for name in HEADS}
     figures = {
         f"{name}_{form}": str(root / "figures" / f"{name}.{form}")
@@ -222,9 +232,7 @@ def test_published_results_stand_in_their_rows(tables: Tables) -> None:
 
 
 def test_the_rule_writes_the_same_bytes_whatever_the_order_of_rows(tmp_path: Path) -> None:
-    first, second = (
-        written(tmp_path / str(mix), study(tmp_path / str(mix), mix), ["editing", "tracing"]) for mix in (0, 5)
-    )
+    first, second = (written(tmp_path / str(mix), study(tmp_path / str(mix), mix)) for mix in (0, 5))
     assert first == second and all(first.values())
     table = pd.read_csv(tmp_path / "0" / "tables" / "localization.csv")
     assert table["informs"].dtype == bool and table["best_layer"].between(0, 2).all()
@@ -241,7 +249,7 @@ def test_a_study_without_edits_sweeps_or_pairs_has_its_columns(tmp_path: Path, c
         found = summarised(tmp_path, asked)
         for name, columns in HEADS.items():
             assert list(getattr(found, name)) == columns and not len(getattr(found, name))
-    for inputs in (["editing", "tracing"], []):
-        for name, text in written(tmp_path, one if inputs else none, inputs).items():
+    for asked, left_out in ((one, ()), (none, tuple(inputs(tmp_path)))):
+        for name, text in written(tmp_path, asked, left_out).items():
             assert text.splitlines() == [",".join(HEADS[name])]
     assert capsys.readouterr().err == ""

@@ -101,7 +101,7 @@ def test_a_folder_that_may_not_be_written_to_is_one_line(tmp_path: Path) -> None
 def test_a_study_on_a_full_disk_goes_on_when_there_is_space(finished_study: Path, tmp_path: Path) -> None:
     study = changing(finished_study, tmp_path / "study")
     folder = study / "results/localization/gpt2"
-    target = folder / "P36.neurons.parquet"
+    target = folder / "tasks-1.neurons.parquet"
     folder.rename(tmp_path / "kept")
     folder.mkdir()
     with small_disk(folder, "2m"):
@@ -112,7 +112,7 @@ def test_a_study_on_a_full_disk_goes_on_when_there_is_space(finished_study: Path
         code, words = run(study, str(target.relative_to(study)))
         assert code == 1 and "Traceback" not in words
         # Either of the job's two files: Snakemake has removed the other one, which freed some space.
-        line = r"^error: results/localization/gpt2/P36\.\w+\.parquet: the disk is full; free some space"
+        line = r"^error: results/localization/gpt2/tasks-1\.\w+\.parquet: the disk is full; free some space"
         assert re.search(line, words, re.MULTILINE), words
         assert not target.exists() and not list(folder.glob(".*"))
         filler.unlink()

@@ -9,8 +9,7 @@ from pathlib import Path
 from tests.helpers.faults import DIES_IN_MID_WRITE, WAITS, changing, faulty, run, started, wait_for
 from tests.helpers.study import planned_jobs
 
-FIRST = "distractor_agreement_relational_noun"  # the first task of the job that shares it with P36
-NEURONS, STATISTICS = (f"results/localization/gpt2/{FIRST}.{name}.parquet" for name in ("neurons", "statistics"))
+NEURONS, STATISTICS = (f"results/localization/gpt2/tasks-1.{name}.parquet" for name in ("neurons", "statistics"))
 TABLE = "results/tables/corpora.csv"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from kn_thesis.plan.table import rule_of
 from plan_study import read_plan
 from tests.helpers.study import ROOT, SMOKE
 
@@ -18,7 +17,7 @@ def read_jobs() -> list[dict[str, Any]]:
 
 def planned(plan: list[dict[str, Any]], rule: str, model: str | None = None) -> dict[str, float]:
     """A rule's jobs, with one model or all, added up."""
-    jobs = [job for job in plan if rule_of(job["name"], job["model"]) == rule]
+    jobs = [job for job in plan if job["rule"] == rule]
     jobs = [job for job in jobs if model in (None, job["model"])]
     assert jobs, rule
     return {name: sum(job[name] for job in jobs) for name in NUMBERS}

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from kn_thesis.editing.tables import COMPLETIONS, EDITED, EDITS, QUESTIONS, Editing
+from kn_thesis.files import write_batch, write_task_tables
 from kn_thesis.tracing.tables import Tracing
 from tests.helpers.tracing_task_tables import tracing_of
 
@@ -108,17 +109,13 @@ def traces_of(mlp: np.ndarray, clusters: Sequence[str], hidden: np.ndarray | Non
 
 
 def write_editing(folder: Path, task: str, editing: Editing) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("edits", "questions", "completions"):
-        getattr(editing, name).to_parquet(folder / f"{task}.{name}.parquet")
+    names = ("edits", "questions", "completions")
+    write_batch({task: editing}, {name: folder / f"{task}.{name}.parquet" for name in names})
 
 
 def write_tracing(folder: Path, task: str, tracing: Tracing) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("prompts", "effects"):
-        getattr(tracing, name).to_parquet(folder / f"{task}.{name}.parquet")
+    write_batch({task: tracing}, {name: folder / f"{task}.{name}.parquet" for name in ("prompts", "effects")})
 
 
 def write_sweep(folder: Path, task: str, sweep: pd.DataFrame) -> None:
-    (folder / "layers").mkdir(parents=True, exist_ok=True)
-    sweep.to_parquet(folder / "layers" / f"{task}.parquet")
+    write_task_tables({task: sweep}, folder / "layers" / f"{task}.parquet")

@@ -11,10 +11,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SMOKE = "tests/studies/smoke.yaml"
-BATCHED = re.compile(
-    r"^(make_prompts|attribute_neurons|select_neurons|suppress_neurons|trace_prompts|sweep_layers|edit_tasks)"
-    r"_.+_\d+(_[a-z_-]+)?$"
-)
 LEFT_BEHIND = shutil.ignore_patterns("results", ".git", ".venv", ".snakemake", "__pycache__", ".*_cache")
 
 
@@ -40,17 +36,14 @@ def run_study(folder: Path, cores: int, *arguments: str) -> Path:
 
 
 def planned_jobs(folder: Path, *arguments: str, configfile: str = SMOKE) -> Counter[str]:
-    """Rule and number of the jobs that a dry run lists, without the target rule `all`.
-
-    Rules that are made for each batch of tasks ("attribute_neurons_bert_1") count under their common name.
-    """
+    """Rule and number of the jobs that a dry run lists, without the target rule `all`."""
     done = snakemake(folder, "--cores", "1", "--dry-run", "--quiet", "reason", *arguments, configfile=configfile)
     assert done.returncode == 0, done.stdout[-6000:]
     table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", done.stdout, re.MULTILINE | re.DOTALL)
     jobs: Counter[str] = Counter()
     for line in table[1].splitlines() if table else []:
         rule, count = line.split()
-        jobs[BATCHED.sub(r"\1", rule)] += int(count)
+        jobs[rule] += int(count)
     del jobs["all"]
     return jobs
 

@@ -20,6 +20,7 @@ from kn_thesis.editing.generation import write_contexts
 from kn_thesis.editing.questions import load_synonyms
 from kn_thesis.editing.rome import Settings as Rome
 from kn_thesis.editing.task import Continued, edit_task, sweep_layers
+from kn_thesis.files import read_tasks
 from kn_thesis.localization.attribution import attribute
 from kn_thesis.localization.tables import Attribution
 from kn_thesis.models import train
@@ -28,7 +29,6 @@ from kn_thesis.models.evaluate import evaluate_prompts
 from kn_thesis.models.load import Model, load_model
 from kn_thesis.models.train import Settings
 from kn_thesis.models.training_batches import batches
-from kn_thesis.plan.table import rule_of
 from kn_thesis.suppression.task import Settings as Suppressing
 from kn_thesis.suppression.task import suppress_task
 from kn_thesis.tracing.task import trace_task
@@ -68,7 +68,11 @@ def plan() -> list[dict[str, Any]]:
 
 
 def prompts_of(study: Path, model: str, task: str) -> pd.DataFrame:
-    return pd.read_parquet(study / f"results/prompts/{model}/{task}.parquet")
+    return prompts_by_task(study, model)[task]
+
+
+def prompts_by_task(study: Path, model: str) -> dict[str, pd.DataFrame]:
+    return read_tasks((study / f"results/prompts/{model}").glob("*.parquet"))
 
 
 def all_right(model: Model, prompts: pd.DataFrame, batch_tokens: int) -> pd.DataFrame:
@@ -104,7 +108,8 @@ def suppress(model: Model, study: Path, name: str) -> None:
     )
     for task in TASKS[name]:
         if not task.startswith("P"):
-            scores, names = Attribution.load(study / f"results/localization/{name}/{task}.safetensors")
+            [file] = (study / f"results/localization/{name}").glob("paradigms-1.safetensors")
+            scores, names = Attribution.load(file, task)
             suppress_task(model, prompts_of(study, name, task), scores.scores, names, settings)
 
 
@@ -117,13 +122,15 @@ def trace(model: Model, study: Path, name: str) -> None:
 
 
 def _asked(model: Model, study: Path, name: str, task: str, requests: int | None) -> Any:
-    files = {"prompts": str(study / f"results/prompts/{name}/{task}.parquet")}
+    files = {}
     if task.startswith("P"):
         files["facts"] = str(study / f"results/corpora/world-baseline/relations/{task}.facts.jsonl")
     synonyms = load_synonyms(study / "resources/synonyms.csv").get(task, {})
     questions = STUDY.editing.questions.model_dump()
-    return asked_module.read_edit_inputs(
-        model, files, synonyms, requests=requests, questions=questions, max_target_tokens=3, seed=1, batch_tokens=4096
+    limits = {"max_target_tokens": 3, "seed": 1, "batch_tokens": 4096}
+    prompts = prompts_by_task(study, name)
+    return asked_module.make_edit_inputs(
+        model, task, prompts, files, synonyms, requests=requests, questions=questions, **limits
     )
 
 
@@ -209,7 +216,7 @@ def test_passes_of_training(plan: list[dict[str, Any]], finished_study: Path, mo
 
 
 def test_bytes_are_those_of_the_smoke_study_s_files(plan: list[dict[str, Any]], finished_study: Path) -> None:
-    assert set(FILES) == {rule_of(job["name"], job["model"]) for job in plan}
+    assert set(FILES) == {job["rule"] for job in plan}
     for rule, patterns in FILES.items():
         files = {path for pattern in patterns for path in (finished_study / "results").glob(pattern)}
         found = sum(path.stat().st_size for path in files if path.is_file())

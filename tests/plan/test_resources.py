@@ -126,15 +126,16 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> str:
     return done.stdout
 
 
-def resources(planned: str, rule: str) -> dict[str, int]:
-    """gpu, mem_mb and runtime of a rule's job."""
-    found = re.search(rf"rule {re.escape(rule)}:\n(?:.+\n)*? +resources: (.*)", planned)
+def resources(planned: str, rule: str, model: str = "") -> dict[str, int]:
+    """gpu, mem_mb and runtime of a rule's job, with a model."""
+    lines = r"(?: .+\n)*?"
+    found = re.search(rf"rule {rule}:\n{lines} +log: .*{re.escape(model)}.*\n{lines} +resources: (.*)", planned)
     return {name: int(value) for name, value in re.findall(r"(gpu|mem_mb|runtime)=(\d+)", found[1])}
 
 
 def test_the_paper_s_jobs_ask_by_their_model(planned: str) -> None:
     small, middle, large, unknown = (
-        resources(planned, f"attribute_neurons_{model}_1")
+        resources(planned, "attribute_neurons", f"/{model}/")
         for model in ("bert-base-cased", "gpt2-xl", "llama-2-7b", "own")
     )
     assert small["mem_mb"] < middle["mem_mb"] < large["mem_mb"] < unknown["mem_mb"]  # planned for as 7B in float32

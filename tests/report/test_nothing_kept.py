@@ -10,7 +10,7 @@ import pytest
 
 from kn_thesis.corpora.prompts import Prompt, Settings, make_prompts, merge_counts, write_counts, write_prompts
 from kn_thesis.errors import UserError
-from kn_thesis.files import write_tables
+from kn_thesis.files import write_batch, write_task_tables
 from kn_thesis.localization.attribution import attribute
 from kn_thesis.localization.statistics import say_residuals, select_in_task
 from kn_thesis.localization.summary import add_published, layer_table, layers_by_task, overlap
@@ -67,17 +67,17 @@ def test_the_log_says_that_nothing_is_kept_and_why(model, tmp_path: Path, capsys
     assert (kind, prompts, counts.total()) == ("paradigm", [], 2)
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("odd: no prompt is kept, so this model has no result for it: ") and " (1)" in last
-    write_prompts(prompts, tmp_path / "odd.parquet")
+    write_prompts({"odd": prompts}, tmp_path / "odd.parquet")
     assert list(pd.read_parquet(tmp_path / "odd.parquet")) == list(Prompt.__dataclass_fields__)
 
 
 def test_a_study_without_any_prompt_is_refused(tmp_path: Path) -> None:
     for model, kept in (("a", 0), ("b", 0)):
-        write_counts({"kept": kept, "tokens merge": 3}, "odd", "paradigm", tmp_path / model / "odd.counts.csv")
+        write_counts({"odd": ("paradigm", {"kept": kept, "tokens merge": 3})}, tmp_path / model / "odd.counts.csv")
     files = sorted(tmp_path.glob("*/*.counts.csv"))
     with pytest.raises(UserError, match=r"^no task has a prompt for any model \(tokens merge\): name other"):
         merge_counts(files, {"a": "bert", "b": "gpt2"}, tmp_path / "all.csv")
-    write_counts({"kept": 1}, "even", "paradigm", tmp_path / "a/even.counts.csv")
+    write_counts({"even": ("paradigm", {"kept": 1})}, tmp_path / "a/even.counts.csv")
     merge_counts([*files, tmp_path / "a/even.counts.csv"], {"a": "bert", "b": "gpt2"}, tmp_path / "all.csv")
     assert list(pd.read_csv(tmp_path / "all.csv").query("reason == 'kept'")["count"]) == [0, 0, 1]
 
@@ -105,9 +105,10 @@ def test_suppression_of_one_task_and_of_all(model, tmp_path: Path) -> None:
     tables = suppression_tables(suppress_prompts(model, prompts, scores, [], SUPPRESSING), prompts)
     assert tables.effects.empty and tables.controls.empty and tables.sets.empty
     assert list(tables.words["prompts"]) == [0] * len(tables.words) and len(tables.words) == 5
-    write_tables(tables, {name: str(tmp_path / f"odd.{name}.parquet") for name in vars(tables)})
-    prompts.to_parquet(tmp_path / "odd.prompts.parquet")
-    found = model_tables(tmp_path, {"odd": str(tmp_path / "odd.prompts.parquet")}, None, JUDGING)
+    files = {name: [tmp_path / f"odd.{name}.parquet"] for name in vars(tables)}
+    write_batch({"odd": tables}, {name: path for name, [path] in files.items()})
+    write_task_tables({"odd": prompts}, tmp_path / "odd.prompts.parquet")
+    found = model_tables(files, [tmp_path / "odd.prompts.parquet"], None, JUDGING)
     for name, columns in COLUMNS.items():
         assert getattr(found, name).empty and set(columns) <= set(getattr(found, name)), name
     tests = found.tests.assign(model="m")

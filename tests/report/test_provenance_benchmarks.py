@@ -29,9 +29,9 @@ def folder(tmp_path: Path) -> Path:
     write(tmp_path / "results/benchmarks/train/of_another_study.tsv", ("9000", "9000"))
     write(tmp_path / "results/benchmarks/check.tsv", ("0.2", "-"))
     write(tmp_path / "results/benchmarks/pack.tsv", ("7", "7"))
-    write(tmp_path / "results/benchmarks/edit/a_1/rome/1-of-2.tsv", ("2", "20"))
-    write(tmp_path / "results/benchmarks/edit/a_1/rome/2-of-2.tsv", ("3", "10"))
-    write(tmp_path / "results/benchmarks/edit/a_3/rome/1-of-2.tsv", ("9000", "9000"))
+    write(tmp_path / "results/benchmarks/edit/a/rome/1-of-2.tsv", ("2", "20"))
+    write(tmp_path / "results/benchmarks/edit/a/rome/2-of-2.tsv", ("3", "10"))
+    write(tmp_path / "results/benchmarks/edit/a/rome/of_another_study.tsv", ("9000", "9000"))
     return tmp_path
 
 
@@ -49,12 +49,12 @@ def rules() -> list[Rule]:
         Rule("/workflow/rules/models.smk", f"{below}/check.tsv"),
         Rule("/workflow/rules/models.smk", f"{below}/train/{{model,a|b}}.tsv"),
         Rule("/workflow/rules/report.smk", f"{below}/pack.tsv"),
-        Rule("/workflow/rules/editing.smk", f"{below}/edit/a_1/rome/{{scatteritem}}.tsv"),
-        Rule("/workflow/rules/editing.smk", f"{below}/edit/a_2/rome/{{scatteritem}}.tsv"),
+        Rule("/workflow/rules/editing.smk", f"{below}/edit/{{model}}/rome/{{batch}}.tsv"),
     ]
 
 
-RULES = timed_rules(rules(), {"model": ["a", "b", "c"]}, without=["pack"])
+SHARDS = [{"model": "a", "batch": f"{number}-of-2"} for number in (1, 2)]
+RULES = timed_rules(rules(), {"model": ["a", "b", "c"]}, {"edit": SHARDS}, without=["pack"])
 
 
 def test_rules_of_batches_are_one_and_known_wildcards_are_filled_in() -> None:
@@ -65,7 +65,7 @@ def test_rules_of_batches_are_one_and_known_wildcards_are_filled_in() -> None:
     ]
     assert [rule["benchmarks"] for rule in RULES] == [
         ["results/benchmarks/check.tsv"],
-        ["results/benchmarks/edit/a_1/rome/*.tsv", "results/benchmarks/edit/a_2/rome/*.tsv"],
+        ["results/benchmarks/edit/a/rome/1-of-2.tsv", "results/benchmarks/edit/a/rome/2-of-2.tsv"],
         [f"results/benchmarks/train/{model}.tsv" for model in "abc"],
     ]
 

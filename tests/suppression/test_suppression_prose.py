@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from kn_thesis.files import write_task_tables
 from kn_thesis.suppression.prose import (
     direction_table,
     say_accuracy,
@@ -20,6 +22,7 @@ from kn_thesis.suppression.prose import (
 )
 from kn_thesis.suppression.regression import correct_slopes
 from kn_thesis.suppression.summary import (
+    TABLES,
     ModelTables,
     Settings,
     gather_tables,
@@ -191,11 +194,11 @@ def test_variants_in_words() -> None:
     assert say_variants(variants_by_hand(p=np.nan, note="fewer than 5"))[0].endswith("neurons off: fewer than 5.")
 
 
-def written(folder: Path) -> dict[str, str]:
+def written(folder: Path, tasks: Sequence[str] = TASKS) -> tuple[dict[str, list[Path]], list[Path]]:
     """Two tasks: one with plural neurons and no singular ones, one without both numbers. Files as the rule has them."""
     random = np.random.default_rng(0)
     nouns = [noun for noun in "abcdef" for _ in range(3)]
-    n, prompts = len(nouns), {}
+    n, prompts, written_tables = len(nouns), {}, {name: {} for name in TABLES}
     for task in TASKS:
         numbered = task == "numbered"
         own = (
@@ -211,11 +214,14 @@ def written(folder: Path) -> dict[str, str]:
         made = Hand(about, words, before, {key: change}, {key: random.normal(0, 0.1, (20, len(words)))})
         made.empty = [("number", "singular", "erase")] if numbered else [("target", "b", "erase")]
         made.right = {key: [(12, 6)] * 20}
-        for name, table in zip(("effects", "controls", "sets", "words"), made.tables(), strict=True):
-            table.to_parquet(folder / f"{task}.{name}.parquet", index=False)
-        prompts[task] = str(folder / f"{task}.prompts.parquet")
-        made.prompts.to_parquet(prompts[task], index=False)
-    return prompts
+        if task in tasks:
+            for name, table in zip(TABLES, made.tables(), strict=True):
+                written_tables[name][task] = table
+            prompts[task] = made.prompts
+    batch = "-".join(tasks)
+    for name, tables in (written_tables | {"prompts": prompts}).items():
+        write_task_tables(tables, folder / f"{batch}.{name}.parquet")
+    return {name: [folder / f"{batch}.{name}.parquet"] for name in TABLES}, [folder / f"{batch}.prompts.parquet"]
 
 
 def counted() -> pd.DataFrame:
@@ -232,8 +238,7 @@ def columns_of(tables: ModelTables) -> dict[str, list[str]]:
 
 
 def test_all_tests_of_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    prompts = written(tmp_path)
-    tables = model_tables(tmp_path, prompts, counted(), SETTINGS)
+    tables = model_tables(*written(tmp_path), counted(), SETTINGS)
     for table in (tables.tests, tables.accuracy, tables.cooccurrence, tables.slopes):
         assert table.columns[0] == "task"
     assert dict(tables.tests.groupby("task").size()) == {"numbered": 20, "unnumbered": 20}
@@ -251,12 +256,11 @@ def test_all_tests_of_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_tables_of_models_with_and_without_cooccurrence_go_together(tmp_path: Path) -> None:
-    prompts = written(tmp_path)
-    alone = {"unnumbered": prompts["unnumbered"]}
+    files = written(tmp_path)
     made = {
-        "mine": model_tables(tmp_path, prompts, counted(), SETTINGS),
-        "elsewhere": model_tables(tmp_path, prompts, None, SETTINGS),
-        "unnumbered": model_tables(tmp_path, alone, counted(), SETTINGS),
+        "mine": model_tables(*files, counted(), SETTINGS),
+        "elsewhere": model_tables(*files, None, SETTINGS),
+        "unnumbered": model_tables(*written(tmp_path, ["unnumbered"]), counted(), SETTINGS),
     }
     assert columns_of(made["mine"]) == columns_of(made["elsewhere"]) == columns_of(made["unnumbered"])
     assert made["elsewhere"].slopes.empty and made["unnumbered"].cooccurrence.empty
@@ -277,7 +281,7 @@ def test_tables_of_models_with_and_without_cooccurrence_go_together(tmp_path: Pa
 
 
 def test_shown_tests_are_the_numbers_where_there_are_any(tmp_path: Path) -> None:
-    tests = model_tables(tmp_path, written(tmp_path), None, SETTINGS).tests.assign(model="mine")
+    tests = model_tables(*written(tmp_path), None, SETTINGS).tests.assign(model="mine")
     extra = tests[tests["task"] == "numbered"].assign(kind="target")
     shown = shown_tests(pd.concat([tests, extra], ignore_index=True))
     assert len(shown) == 40

@@ -220,7 +220,7 @@ def test_prompts_that_are_drawn() -> None:
 def test_nothing_was_traced() -> None:
     """The tables of a study without tracing are written, read again, and spoken of."""
     settings = Settings(boundary=0.5, level=0.05, resamples=10, confidence=0.95, seed=1)
-    made = summarise("nowhere", {}, {}, {}, [], settings)
+    made = summarise({}, {}, {}, {}, [], settings)
     tables = {}
     for name in ("tracing", "roles", "comparison", "skipped", "examples"):
         text = getattr(made, name).to_csv(index=False)

@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from kn_thesis.files import write_batch
 from kn_thesis.stats import holm
 from kn_thesis.tracing.sites import COLUMNS, boundary_layer, compare_kinds, role_averages, site_effects, site_tests
-from kn_thesis.tracing.summary import HEADS, Settings, example, read_tracing, summarise
-from kn_thesis.tracing.tables import ROLES, TRACED, roles, shared_site
+from kn_thesis.tracing.summary import HEADS, Settings, example, summarise
+from kn_thesis.tracing.tables import ROLES, TRACED, read_tracings, roles, shared_site
 from kn_thesis.tracing.task import NO_CUE, NO_TOKEN, NOT_SAMPLED, TOO_LONG, WRONG, Tracing
 from tests.helpers.tracing_task_tables import tracing_of
 
@@ -323,25 +324,29 @@ def test_kinds_are_compared_by_welchs_test_of_tasks() -> None:
 SUMMARY = Settings(boundary=0.5, level=0.05, resamples=50, confidence=0.9, seed=1)
 
 
-def written(folder: Path, tracings: dict[str, Tracing]) -> Path:
-    folder.mkdir(parents=True)
-    for task, tracing in tracings.items():
-        tracing.prompts.to_parquet(folder / f"{task}.prompts.parquet", index=False)
-        tracing.effects.to_parquet(folder / f"{task}.effects.parquet", index=False)
-    return folder
+def written(folder: Path, *batches: dict[str, Tracing]) -> dict[str, list[Path]]:
+    files = {
+        name: [folder / f"{number}.{name}.parquet" for number in range(len(batches))] for name in ("prompts", "effects")
+    }
+    for number, tracings in enumerate(batches):
+        write_batch(tracings, {name: paths[number] for name, paths in files.items()})
+    return files
 
 
 def test_a_summary_of_files_one_of_which_is_empty(tmp_path: Path) -> None:
     relation = random_tracing(6, 16, "abcdefgh")
     empty = tracing_of([], [], [], kinds=KINDS, others={WRONG: 4})
     paradigm = random_tracing(7, 16, "abcdefgh")
-    tasks = {"P1": relation, "P2": empty, "agreement": paradigm}
-    for model in ("bert", "gpt2"):
-        written(tmp_path / model, tasks)
-    pd.testing.assert_frame_equal(read_tracing(tmp_path / "bert", "P1").effects, relation.effects)
+    files = {
+        "bert": written(tmp_path / "bert", {"P1": relation, "P2": empty}, {"agreement": paradigm}),
+        "gpt2": written(tmp_path / "gpt2", {"P2": empty}),
+    }
+    again = read_tracings(*files["bert"].values())
+    assert list(again) == ["P1", "P2", "agreement"]
+    pd.testing.assert_frame_equal(again["P1"].effects, relation.effects)
     kinds = {"P1": "relation", "P2": "relation", "agreement": "paradigm"}
     asked = {"bert": ["P1", "P2", "agreement"], "gpt2": ["P2"]}
-    found = summarise(tmp_path, asked, kinds, {"bert": "bert", "gpt2": "causal"}, ["P1", "P2"], SUMMARY)
+    found = summarise(files, asked, kinds, {"bert": "bert", "gpt2": "causal"}, ["P1", "P2"], SUMMARY)
     for name, columns in HEADS.items():
         assert list(getattr(found, name)) == columns
     assert found.tracing[["model", "family", "task", "measure"]].to_numpy().tolist() == [
@@ -367,9 +372,9 @@ def test_a_summary_of_files_one_of_which_is_empty(tmp_path: Path) -> None:
 
 
 def test_a_summary_of_nothing_has_its_columns(tmp_path: Path) -> None:
-    written(tmp_path / "bert", {"P2": tracing_of([], [], [], kinds=KINDS)})
+    files = {"bert": written(tmp_path / "bert", {"P2": tracing_of([], [], [], kinds=KINDS)})}
     for tasks in ({"bert": ["P2"]}, {"bert": []}, {}):
-        found = summarise(tmp_path, tasks, {"P2": "relation"}, {"bert": "bert"}, ["P2"], SUMMARY)
+        found = summarise(files, tasks, {"P2": "relation"}, {"bert": "bert"}, ["P2"], SUMMARY)
         for name, columns in HEADS.items():
             assert list(getattr(found, name)) == columns
             assert len(getattr(found, name)) == (name == "tracing" and tasks == {"bert": ["P2"]})

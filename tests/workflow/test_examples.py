@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from kn_thesis.files import read_tasks
 from tests.helpers.readme import ROOT, added, blocks, commands, succeeds, with_environment
 from tests.helpers.study import SMOKE, copy_repository, planned_jobs
 
@@ -27,11 +27,11 @@ PARADIGM, RELATION = "quantifier_noun_agreement", "country_language"
 AGREEMENT = "distractor_agreement_relational_noun"  # of it even the smoke study's models know something
 # What is added one after the other, and files of the results that only the affected rules can make.
 RUNS = [
-    (["Add an editor"], [f"editing/gpt2/noise/{AGREEMENT}.questions.parquet"]),
+    (["Add an editor"], ["editing/gpt2/noise/tasks-1.questions.parquet"]),
     (
         ["Add a paradigm", "Add a relation"],
         [
-            *(f"localization/gpt2/{task}.neurons.parquet" for task in (PARADIGM, RELATION)),
+            *(f"localization/gpt2/{kind}-1.neurons.parquet" for kind in ("paradigms", "relations")),
             f"prompts/bert/{PARADIGM}.parquet",
         ],
     ),
@@ -70,8 +70,7 @@ def test_a_model_of_one_s_own_is_studied(finished_study: Path, tmp_path: Path) -
     assert json.loads((results / "models/my-model/model.json").read_text())["location"] == str(study / "my-model")
     for table in ("models", "localization"):
         assert set(pd.read_csv(results / f"tables/{table}.csv")["model"]) == {"my-model"}
-    neurons = pq.read_metadata(results / f"localization/my-model/{AGREEMENT}.neurons.parquet")
-    assert neurons.num_rows and neurons.num_columns
+    assert len(table_of(results / "localization/my-model", "*.neurons.parquet", AGREEMENT))
 
 
 @pytest.fixture(scope="module")
@@ -92,24 +91,30 @@ def larger(finished_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return study
 
 
+def table_of(folder: Path, pattern: str, task: str) -> pd.DataFrame:
+    """A task's table in a folder of batches; the newest where an earlier study's batch has the task, too."""
+    files = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime)
+    return read_tasks([path for path in files if path.name.count(".") == pattern.count(".")], [task])[task]
+
+
 def test_a_paradigm_of_one_s_own_is_asked_and_localized(larger: Path) -> None:
     given = [json.loads(line) for line in (EXAMPLES / f"paradigm/{PARADIGM}.jsonl").read_text().splitlines()]
-    asked = pd.read_parquet(larger / f"results/prompts/gpt2/{PARADIGM}.parquet")
-    counts = pd.read_csv(larger / f"results/prompts/gpt2/{PARADIGM}.counts.csv")
+    asked = table_of(larger / "results/prompts/gpt2", "*.parquet", PARADIGM)
+    counts = pd.read_csv(larger / "results/prompts/gpt2/paradigms-1.counts.csv").query("task == @PARADIGM")
     assert counts["count"].sum() == len(given) == 16 and len(asked) >= 4  # the others' words have tokens in common
     for row in asked.to_dict("records"):
         pair = given[int(row["prompt"].removeprefix(f"{PARADIGM}/"))]
         filled = [row["text"].replace("___", row[word]) + "." for word in ("target", "foil")]
         assert filled == [pair["sentence_good"], pair["sentence_bad"]]
         assert (row["number"], row["noun"], row["cue"]) == (pair["target_number"], pair["noun"], pair["cue"])
-    masked = pd.read_parquet(larger / f"results/prompts/bert/{PARADIGM}.parquet")
+    masked = table_of(larger / "results/prompts/bert", "*.parquet", PARADIGM)
     assert masked["text"].str.endswith("___.").all() and len(masked) >= 4
-    assert pq.read_metadata(larger / f"results/localization/gpt2/{PARADIGM}.neurons.parquet").num_rows
+    assert len(table_of(larger / "results/localization/gpt2", "*.neurons.parquet", PARADIGM))
 
 
 def test_a_relation_of_one_s_own_is_asked_and_localized(larger: Path) -> None:
     facts = [json.loads(line) for line in (EXAMPLES / f"relation/{RELATION}.facts.jsonl").read_text().splitlines()]
-    asked = pd.read_parquet(larger / f"results/prompts/gpt2/{RELATION}.parquet")
+    asked = table_of(larger / "results/prompts/gpt2", "*.parquet", RELATION)
     stated = {(fact["uuid"], fact["sub_label"], fact["obj_label"]) for fact in facts}
     assert len(asked) and set(zip(asked["group"], asked["subject"], asked["target"], strict=True)) <= stated
     assert set(asked["pattern"]) == {  # the fourth begins with its object: a causal model cannot be asked it
@@ -117,15 +122,15 @@ def test_a_relation_of_one_s_own_is_asked_and_localized(larger: Path) -> None:
         "In [X], people speak [Y].",
         "The language of [X] is [Y].",
     }
-    assert pq.read_metadata(larger / f"results/localization/gpt2/{RELATION}.neurons.parquet").num_rows
+    assert len(table_of(larger / "results/localization/gpt2", "*.neurons.parquet", RELATION))
 
 
 def test_an_editor_of_one_s_own_edits_in_the_workflow(larger: Path) -> None:
-    edits = pd.read_parquet(larger / f"results/editing/gpt2/noise/{AGREEMENT}.edits.parquet")
+    edits = table_of(larger / "results/editing/gpt2/noise", "*.edits.parquet", AGREEMENT)
     done = edits[edits["status"] == "edited"]
     assert len(done) and set(done["layers"]) == {"1"}
     assert (done["update_norm"] / done["weight_norm"]).sub(0.1).abs().max() < 1e-5
-    questions = pd.read_parquet(larger / f"results/editing/gpt2/noise/{AGREEMENT}.questions.parquet")
+    questions = table_of(larger / "results/editing/gpt2/noise", "*.questions.parquet", AGREEMENT)
     assert (questions["p_before"] != questions["p_after"]).any()
 
 

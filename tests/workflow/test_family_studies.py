@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from kn_thesis.configuration.types import MASKED_FAMILIES
 from kn_thesis.corpora.world.build import WorldSettings, make_world
+from kn_thesis.files import read_tasks
 from kn_thesis.models.families import FAMILIES
 from tests.helpers import tiny_tokenizers
 from tests.helpers.study import ROOT, copy_repository, snakemake
@@ -102,7 +103,8 @@ def test_evaluation_is_the_plain_model_s(family: str, study: Path) -> None:
     auto = AutoModelForMaskedLM if family in MASKED_FAMILIES else AutoModelForCausalLM
     plain = auto.from_pretrained(study / "models" / family).eval()
     said = pd.read_parquet(study / f"results/models/{family}.evaluation.parquet").set_index("prompt")
-    tables = [pd.read_parquet(study / f"results/prompts/{family}/{task}.parquet") for task in (PARADIGM, RELATION)]
+    [file] = (study / f"results/prompts/{family}").glob("*.parquet")
+    tables = list(read_tasks([file], (PARADIGM, RELATION)).values())
     assert all(len(table) > 4 for table in tables) and len(said) == sum(map(len, tables))
     for table in tables:
         for prompt in table.itertuples():

@@ -110,6 +110,12 @@ def test_tasks_that_share_a_job_are_done_anew_together(study: Path) -> None:
     assert not jobs["train_model"]
 
 
+def test_one_rule_is_forced_and_another_ends_the_run(study: Path) -> None:
+    jobs = planned_jobs(study, "--forcerun", "attribute_neurons", "--until", "select_neurons")
+    assert jobs == {"attribute_neurons": 5, "select_neurons": 5}
+    assert planned_jobs(study, "--forcerun", "trace_prompts", "--until", "trace_prompts") == {"trace_prompts": 5}
+
+
 def test_another_rule_s_timing_is_another_fact_of_provenance(study: Path) -> None:
     edit(study / "workflow/rules/tracing.smk", "summarise_tracing.tsv", "other_name.tsv")
     assert planned_jobs(study) == {"build_provenance": 1, "pack_report": 1}

@@ -88,7 +88,7 @@ def test_neither_shards_nor_slurm_change_a_byte(split: Split) -> None:
 
 
 def test_a_lost_shard_costs_one_shard(split: Split) -> None:
-    (split.folder / f"results/suppression/gpt2/{TASK}/2-of-2.safetensors").unlink()
+    (split.folder / f"results/suppression/gpt2/{TASK}-2-of-2.safetensors").unlink()
     remove(split.folder)
     jobs = planned_jobs(split.folder, *split.layers, "--", *TARGETS, configfile="")
     assert jobs == {"suppress_neurons": 1, "gather_suppression": 1}

@@ -134,7 +134,7 @@ def test_another_revision_of_a_model_is_fetched_and_its_prompts_are_made_anew(
     edit(study / SMOKE, "  bert-swapped:\n", f"{found}  bert-swapped:\n")
     target = (
         "--keep-going",
-        "results/prompts/found/determiner_noun_agreement_2.parquet",
+        "results/prompts/found/paradigms-1.parquet",
     )  # an option in between: --quiet takes all words
     assert planned_jobs(study, *target) == {"get_model": 1, "make_prompts": 1}
     done = snakemake(study, "--cores", "1", *target)

@@ -20,7 +20,7 @@ from kn_thesis.editing.rome import find_edits
 from kn_thesis.editing.tables import ELSEWHERE
 from kn_thesis.errors import UserError
 from kn_thesis.localization.attribution import attribute
-from kn_thesis.localization.tables import load_shards
+from kn_thesis.localization.tables import load_shards, save_attributions
 from kn_thesis.models.families import FAMILIES
 from kn_thesis.models.load import load_model
 from kn_thesis.models.memory import BLOCK, blocks, shard_of
@@ -66,8 +66,8 @@ def test_attribution_is_the_same_bit_for_bit(family: str, tmp_path: Path) -> Non
     for item, path in zip(SHARDS, paths, strict=True):
         places = shard_of(len(prompts), item, BLOCK)
         part = attribute(model, [prompts[place] for place in places], nodes=3, batch_tokens=600)
-        part.save(path, [f"p{place}" for place in places])
-    found, names = load_shards(paths)
+        save_attributions(path, {"P1": (part, [f"p{place}" for place in places])})
+    found, names = load_shards(paths, "P1")
     assert names == [f"p{n}" for n in range(150)]
     for field in fields(whole):
         assert np.array_equal(getattr(found, field.name), getattr(whole, field.name)), field.name

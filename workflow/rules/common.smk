@@ -11,7 +11,7 @@ LOCK = ROOT / "envs/requirements.txt"
 sys.path.insert(0, str(SCRIPTS))
 
 from kn_thesis.code_hash import code_hash
-from kn_thesis.configuration.study import PARTS_OF, entries, read_study
+from kn_thesis.configuration.study import PARTS_OF, STEPS, entries, read_study
 from kn_thesis.errors import UserError
 from kn_thesis.files import check_disk_space
 from kn_thesis.inputs import without_login
@@ -71,6 +71,7 @@ os.environ.update(KN_MIRROR=MIRROR, KN_RETRIES=str(STUDY.corpora.retries), KN_TI
 wildcard_constraints:
     model="[^/]+",
     task="[^/.]+",
+    batch="[^/.]+",
     variant="[^/]+",
 
 
@@ -90,11 +91,3 @@ def code(script):
     It is a function, so that only rules with jobs are hashed: every job on a cluster parses the workflow again.
     """
     return lambda wildcards: code_hash(SCRIPTS / f"{script}.py", SCRIPTS, LOCK)
-
-
-# Tasks that are split over jobs: the name of a shard comes before the extension of its files.
-scattergather:
-    **TASKS.shards,
-
-
-GATHER_WILDCARDS = {name: f"{{{name}}}" for name in ("model", "task", "editor")}  # left as they are by gather

@@ -139,40 +139,40 @@ rule count_cooccurrence:
         "../../scripts/count_cooccurrence.py"
 
 
-for batch in TASKS.batches(TASKS.tasks_of):
-
-    rule:
-        """Make the table of prompts of each task with one model's tokenizer."""
-        name:
-            f"make_prompts_{batch.name}"
-        input:
-            **items_of(batch),
-            tokenizer=f"results/models/{batch.model}/tokenizer.json",
-            tokenizer_config=f"results/models/{batch.model}/tokenizer_config.json",
-        output:
-            prompts=batch.files("results/prompts/{model}/{task}.parquet"),
-            counts=batch.files("results/prompts/{model}/{task}.counts.csv"),
-        log:
-            f"results/logs/make_prompts/{batch.name}.log",
-        benchmark:
-            f"results/benchmarks/make_prompts/{batch.name}.tsv"
-        group:
-            "prompts"
-        conda:
-            "../../envs/corpora.yaml"
-        params:
-            code=code("make_prompts"),
-            kinds={task: TASKS.table[task].kind for task in batch.tasks},
-            settings=TASKS.prompt_settings(batch.model),
-        script:
-            "../../scripts/make_prompts.py"
+rule make_prompts:
+    """Make the tables of prompts of a batch of tasks with one model's tokenizer."""
+    input:
+        pairs=of_batch("make_prompts", lambda batch: items_of(batch)["pairs"]),
+        patterns=of_batch("make_prompts", lambda batch: items_of(batch)["patterns"]),
+        facts=of_batch("make_prompts", lambda batch: items_of(batch)["facts"]),
+        tokenizer="results/models/{model}/tokenizer.json",
+        tokenizer_config="results/models/{model}/tokenizer_config.json",
+    output:
+        prompts="results/prompts/{model}/{batch}.parquet",
+        counts="results/prompts/{model}/{batch}.counts.csv",
+    log:
+        "results/logs/make_prompts/{model}/{batch}.log",
+    benchmark:
+        "results/benchmarks/make_prompts/{model}/{batch}.tsv"
+    wildcard_constraints:
+        batch=batch_names("make_prompts"),
+    group:
+        "prompts"
+    conda:
+        "../../envs/corpora.yaml"
+    params:
+        code=code("make_prompts"),
+        kinds=of_batch("make_prompts", kinds_of),
+        settings=lambda wildcards: TASKS.prompt_settings(wildcards.model),
+    script:
+        "../../scripts/make_prompts.py"
 
 
 rule summarise_corpora:
     """Tabulate and plot the included and excluded items of each task per model, with example prompts."""
     input:
-        counts=per_task("results/prompts/{model}/{task}.counts.csv"),
-        prompts=per_task("results/prompts/{model}/{task}.parquet"),
+        counts=batch_files("make_prompts", "results/prompts/{model}/{batch}.counts.csv"),
+        prompts=batch_files("make_prompts", "results/prompts/{model}/{batch}.parquet"),
     output:
         **figure("corpora", "corpora"),
         table=table("corpora", "corpora"),

@@ -2,9 +2,10 @@
 
 EDITED = {model: tasks for model in STUDY.models if (tasks := TASKS.edited_tasks(model))}
 SWEPT = {model: tasks for model in EDITED if (tasks := TASKS.swept_tasks(model))}
+SWEPT_TRACES = {model: [task for task in tasks if task in TASKS.traced_tasks(model)] for model, tasks in SWEPT.items()}
 EXEMPLIFIED = [model for model in STUDY.models if TASKS.example_editors(model)]
 EDITING_TABLES = {
-    name: f"results/editing/{{model}}/{{editor}}/{{task}}.{name}.parquet"
+    name: f"results/editing/{{model}}/{{editor}}/{{batch}}.{name}.parquet"
     for name in ("edits", "questions", "completions")
 }
 
@@ -37,97 +38,64 @@ rule collect_covariance:
         "../../scripts/collect_covariance.py"
 
 
-for batch in TASKS.shard_batches("editing", TASKS.edited_tasks, apart=False):
-    for editor in TASKS.editors_of(batch.model):
-
-        rule:
-            """Edit what one model knows with one editor, and evaluate its answers before and after each edit."""
-            name:
-                f"edit_tasks_{batch.name}_{editor}"
-            input:
-                **edit_inputs(batch),
-                covariance=covariance_of(batch.model, editor),
-            output:
-                **editing_outputs(batch, editor),
-            log:
-                of_shard(f"results/logs/edit_tasks/{batch.name}/{editor}.log", TASKS.is_sharded("editing", editor)),
-            benchmark:
-                of_shard(
-                    f"results/benchmarks/edit_tasks/{batch.name}/{editor}.tsv", TASKS.is_sharded("editing", editor)
-                )
-            group:
-                "editing"
-            conda:
-                "../../envs/models.yaml"
-            threads: 1
-            resources:
-                **batch_resources(PLAN.edit_tasks, batch, editor),
-            params:
-                code=code("edit_tasks"),
-                loading=TASKS.loading(batch.model),
-                tasks=batch.tasks,
-                links=edit_links(batch),
-                editor=TASKS.editor_settings(batch.model, editor),
-                settings=TASKS.edit_settings(),
-            script:
-                "../../scripts/edit_tasks.py"
+rule edit_tasks:
+    """Edit what one model knows with one editor, and evaluate its answers before and after each edit."""
+    input:
+        **edit_inputs("edit_tasks"),
+    output:
+        **EDITING_TABLES,
+    log:
+        "results/logs/edit_tasks/{model}/{editor}/{batch}.log",
+    benchmark:
+        "results/benchmarks/edit_tasks/{model}/{editor}/{batch}.tsv"
+    wildcard_constraints:
+        editor=one_of(STUDY.editing.editors),
+        batch=batch_names("edit_tasks", STUDY.editing.editors),
+    group:
+        "editing"
+    conda:
+        "../../envs/models.yaml"
+    threads: 1
+    resources:
+        **batch_resources("edit_tasks"),
+    params:
+        code=code("edit_tasks"),
+        loading=lambda wildcards: TASKS.loading(wildcards.model),
+        links=of_batch("edit_tasks", edit_links),
+        shard=of_batch("edit_tasks", lambda batch: batch.shard),
+        editor=lambda wildcards: TASKS.editor_settings(wildcards.model, wildcards.editor),
+        settings=TASKS.edit_settings(),
+    script:
+        "../../scripts/edit_tasks.py"
 
 
-for batch in TASKS.batches(TASKS.swept_tasks, apart=False):
-
-    rule:
-        """Run ROME at every layer of one model, to find out which one edits best."""
-        name:
-            f"sweep_layers_{batch.name}"
-        input:
-            **edit_inputs(batch),
-            covariance=covariance_of(batch.model, STUDY.editing.sweep.editor),
-        output:
-            layers=batch.files("results/editing/{model}/layers/{task}.parquet"),
-        log:
-            f"results/logs/sweep_layers/{batch.name}.log",
-        benchmark:
-            f"results/benchmarks/sweep_layers/{batch.name}.tsv"
-        group:
-            "editing"
-        conda:
-            "../../envs/models.yaml"
-        threads: 1
-        resources:
-            **batch_resources(PLAN.sweep_layers, batch),
-        params:
-            code=code("sweep_layers"),
-            loading=TASKS.loading(batch.model),
-            tasks=batch.tasks,
-            links=edit_links(batch),
-            editor=TASKS.editor_settings(batch.model, STUDY.editing.sweep.editor),
-            settings=TASKS.edit_settings() | entries(STUDY.editing.sweep, "requests", "every"),
-        script:
-            "../../scripts/sweep_layers.py"
-
-
-if TASKS.is_sharded("editing"):
-
-    rule gather_edits:
-        """Join the tables of the shards of one model, editor and task."""
-        input:
-            **{name: gather.editing(of_shard(path), **GATHER_WILDCARDS) for name, path in EDITING_TABLES.items()},
-        output:
-            **EDITING_TABLES,
-        log:
-            "results/logs/gather_edits/{model}/{editor}/{task}.log",
-        benchmark:
-            "results/benchmarks/gather_edits/{model}/{editor}/{task}.tsv"
-        wildcard_constraints:
-            editor=one_of([name for name in STUDY.editing.editors if TASKS.is_sharded("editing", name)]),
-        group:
-            "gathering"
-        conda:
-            "../../envs/statistics.yaml"
-        params:
-            code=code("gather_edits"),
-        script:
-            "../../scripts/gather_edits.py"
+rule sweep_layers:
+    """Run ROME at every layer of one model, to find out which one edits best."""
+    input:
+        **edit_inputs("sweep_layers", STUDY.editing.sweep.editor),
+    output:
+        layers="results/editing/{model}/layers/{batch}.parquet",
+    log:
+        "results/logs/sweep_layers/{model}/{batch}.log",
+    benchmark:
+        "results/benchmarks/sweep_layers/{model}/{batch}.tsv"
+    wildcard_constraints:
+        batch=batch_names("sweep_layers"),
+    group:
+        "editing"
+    conda:
+        "../../envs/models.yaml"
+    threads: 1
+    resources:
+        **batch_resources("sweep_layers"),
+    params:
+        code=code("sweep_layers"),
+        loading=lambda wildcards: TASKS.loading(wildcards.model),
+        links=of_batch("sweep_layers", edit_links),
+        editor=lambda wildcards: TASKS.editor_settings(wildcards.model, STUDY.editing.sweep.editor),
+        settings=TASKS.edit_settings() | entries(STUDY.editing.sweep, "requests", "every"),
+    script:
+        "../../scripts/sweep_layers.py"
 
 
 if EXAMPLES:
@@ -177,21 +145,22 @@ if EXAMPLES:
 rule summarise_editing:
     """Tabulate and plot the editing criteria, their tests, the layer sweep, both directions and example edits."""
     input:
-        editing=[
-            table.format(model=model, editor=editor, task=task)
-            for model in EDITED
-            for editor in TASKS.editors_of(model)
-            for task in EDITED[model]
-            for table in EDITING_TABLES.values()
-        ],
-        layers=[f"results/editing/{model}/layers/{task}.parquet" for model in SWEPT for task in SWEPT[model]],
-        tracing=[
-            f"results/tracing/{model}/{task}.{table}.parquet"
+        **{
+            name: [
+                file
+                for model in EDITED
+                for editor in TASKS.editors_of(model)
+                for file in batch_files("edit_tasks", pattern, [model], editor=editor)
+            ]
+            for name, pattern in EDITING_TABLES.items()
+        },
+        layers=[
+            file
             for model in SWEPT
-            for task in SWEPT[model]
-            if task in TASKS.traced_tasks(model)
-            for table in ("prompts", "effects")
+            for file in batch_files("sweep_layers", "results/editing/{model}/layers/{batch}.parquet", [model])
         ],
+        traced=[file for model, tasks in SWEPT_TRACES.items() for file in traces(model, tasks, "prompts")],
+        effects=[file for model, tasks in SWEPT_TRACES.items() for file in traces(model, tasks, "effects")],
         examples=[f"results/editing/{model}/examples.parquet" for model in EXEMPLIFIED],
         published=own("resources/published.yaml"),
     output:
@@ -223,7 +192,7 @@ rule summarise_editing:
         kinds={task: TASKS.table[task].kind for tasks in EDITED.values() for task in tasks},
         families={model: STUDY.models[model].family for model in EDITED},
         swept=SWEPT,
-        traced={model: [task for task in SWEPT[model] if task in TASKS.traced_tasks(model)] for model in SWEPT},
+        traced=SWEPT_TRACES,
         pairs=TASKS.direction_pairs(EDITED),
         shown=STUDY.editing.continuations.shown,
         exemplified=EXEMPLIFIED,

@@ -1,75 +1,69 @@
 """Localization: attribution of answers to MLP neurons, selection of knowledge neurons, and statistics."""
 
-for batch in TASKS.shard_batches("attribution", TASKS.tasks_of):
 
-    rule:
-        """Compute integrated gradients over the MLP neurons of one model for the prompts of each task."""
-        name:
-            f"attribute_neurons_{batch.name}"
-        input:
-            model=model_files(batch.model),
-            prompts=batch.files("results/prompts/{model}/{task}.parquet"),
-        output:
-            attributions=[
-                of_shard(path, TASKS.is_sharded("attribution"))
-                for path in batch.files("results/localization/{model}/{task}.safetensors")
-            ],
-        log:
-            of_shard(f"results/logs/attribute_neurons/{batch.name}.log", TASKS.is_sharded("attribution")),
-        benchmark:
-            of_shard(f"results/benchmarks/attribute_neurons/{batch.name}.tsv", TASKS.is_sharded("attribution"))
-        group:
-            "attribution"
-        conda:
-            "../../envs/models.yaml"
-        threads: 1
-        resources:
-            **batch_resources(PLAN.attribute_neurons, batch),
-        params:
-            code=code("attribute_neurons"),
-            loading=TASKS.loading(batch.model),
-            settings=STUDY.attribution.model_dump(),
-        script:
-            "../../scripts/attribute_neurons.py"
+rule attribute_neurons:
+    """Compute integrated gradients over the MLP neurons of one model for the prompts of a batch of tasks."""
+    input:
+        model=lambda wildcards: model_files(wildcards.model),
+        prompts=of_batch("attribute_neurons", prompts_of),
+    output:
+        attributions="results/localization/{model}/{batch}.safetensors",
+    log:
+        "results/logs/attribute_neurons/{model}/{batch}.log",
+    benchmark:
+        "results/benchmarks/attribute_neurons/{model}/{batch}.tsv"
+    wildcard_constraints:
+        batch=batch_names("attribute_neurons"),
+    group:
+        "attribution"
+    conda:
+        "../../envs/models.yaml"
+    threads: 1
+    resources:
+        **batch_resources("attribute_neurons"),
+    params:
+        code=code("attribute_neurons"),
+        loading=lambda wildcards: TASKS.loading(wildcards.model),
+        tasks=of_batch("attribute_neurons", lambda batch: batch.tasks),
+        shard=of_batch("attribute_neurons", lambda batch: batch.shard),
+        settings=STUDY.attribution.model_dump(),
+    script:
+        "../../scripts/attribute_neurons.py"
 
 
-for batch in TASKS.shard_batches("attribution", TASKS.tasks_of):
-
-    rule:
-        """Select the knowledge neurons of each group of prompts; estimate |KN|, τ and R²₁ of each task."""
-        name:
-            f"select_neurons_{batch.name}"
-        input:
-            attributions=attributions(batch),
-            prompts=batch.files("results/prompts/{model}/{task}.parquet"),
-        output:
-            neurons=batch.files("results/localization/{model}/{task}.neurons.parquet"),
-            statistics=batch.files("results/localization/{model}/{task}.statistics.parquet"),
-        log:
-            f"results/logs/select_neurons/{batch.name}.log",
-        benchmark:
-            f"results/benchmarks/select_neurons/{batch.name}.tsv"
-        group:
-            "selection"
-        conda:
-            "../../envs/statistics.yaml"
-        resources:
-            **resources_of(PLAN.select_neurons, batch),
-        params:
-            code=code("select_neurons"),
-            model=batch.model,
-            tasks=batch.tasks,
-            kinds=[TASKS.table[task].kind for task in batch.tasks],
-            settings=STUDY.selection.model_dump(),
-        script:
-            "../../scripts/select_neurons.py"
+rule select_neurons:
+    """Select the knowledge neurons of each group of prompts; estimate |KN|, τ and R²₁ of each task of a batch."""
+    input:
+        attributions=of_batch("select_neurons", attributions),
+        prompts=of_batch("select_neurons", prompts_of),
+    output:
+        neurons="results/localization/{model}/{batch}.neurons.parquet",
+        statistics="results/localization/{model}/{batch}.statistics.parquet",
+    log:
+        "results/logs/select_neurons/{model}/{batch}.log",
+    benchmark:
+        "results/benchmarks/select_neurons/{model}/{batch}.tsv"
+    wildcard_constraints:
+        batch=batch_names("select_neurons"),
+    group:
+        "selection"
+    conda:
+        "../../envs/statistics.yaml"
+    resources:
+        **batch_resources("select_neurons", gpu=False),
+    params:
+        code=code("select_neurons"),
+        kinds=of_batch("select_neurons", kinds_of),
+        settings=STUDY.selection.model_dump(),
+    script:
+        "../../scripts/select_neurons.py"
 
 
 rule summarise_localization:
     """Tabulate and plot how local each task is, its neurons' layers, and the overlap of singular and plural."""
     input:
-        statistics=per_task("results/localization/{model}/{task}.statistics.parquet"),
-        neurons=per_task("results/localization/{model}/{task}.neurons.parquet"),
+        statistics=batch_files("select_neurons", "results/localization/{model}/{batch}.statistics.parquet"),
+        neurons=batch_files("select_neurons", "results/localization/{model}/{batch}.neurons.parquet"),
         published=own("resources/published.yaml"),
     output:
         **figure("determiner_neurons", "localization", "determiner_"),

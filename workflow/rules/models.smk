@@ -74,7 +74,9 @@ rule evaluate_model:
     """Evaluate one model on every prompt of every task, and log the tasks that it has not learned."""
     input:
         model=lambda wildcards: model_files(wildcards.model),
-        prompts=lambda wildcards: per_task("results/prompts/{model}/{task}.parquet", [wildcards.model]),
+        prompts=lambda wildcards: batch_files(
+            "make_prompts", "results/prompts/{model}/{batch}.parquet", [wildcards.model]
+        ),
     output:
         evaluation="results/models/{model}.evaluation.parquet",
     log:

@@ -1,11 +1,45 @@
-"""Paths of files: of tasks and models, figures and tables, and each batch's results."""
+"""Paths of files: of batches of tasks, models, figures and tables."""
 
 
-def per_task(pattern, models=None):
-    """Fill {model} and {task} of `pattern` in for every model and each of its tasks."""
+def batch_files(step, pattern, models=None, **wildcards):
+    """Fill {model} and {batch} of `pattern` in for every batch of a step, and {editor} if `wildcards` has it."""
     return [
-        pattern.format(model=model, task=task) for model in models or STUDY.models for task in TASKS.tasks_of(model)
+        pattern.format(model=model, batch=batch.name, **wildcards)
+        for model in models or STUDY.models
+        for batch in TASKS.batches(step, model, **wildcards)
     ]
+
+
+def batch_names(step, editors=(None,)):
+    """Return the constraint of a rule's wildcard {batch}."""
+    return one_of(
+        sorted(
+            {batch.name for model in STUDY.models for editor in editors for batch in TASKS.batches(step, model, editor)}
+        )
+    )
+
+
+def batch_wildcards():
+    """Return the wildcards of each job of the rules with batches, by rule."""
+    return {
+        step: [
+            {"model": model, "batch": batch.name} | ({"editor": editor} if editor else {})
+            for model in STUDY.models
+            for editor in (TASKS.editors_of(model) if step == "edit_tasks" else [None])
+            for batch in TASKS.batches(step, model, editor)
+        ]
+        for step in STEPS
+    }
+
+
+def of_batch(step, function):
+    """Return an input or parameter of a rule: `function` of the batch that the job's wildcards name."""
+
+    def of_wildcards(wildcards):
+        names = wildcards.model, wildcards.batch, wildcards.get("editor")
+        return function(or_stop(TASKS.batch, step, *names))
+
+    return of_wildcards
 
 
 def figure(name, chapter, prefix="", caption=None):
@@ -49,10 +83,13 @@ def model_files(model):
     return [f"results/models/{model}/{file}" for file in files]
 
 
-def of_shard(path, sharded=True):
-    """Return a job's path, with the name of the shard before its extension where tasks are split."""
-    stem, extension = os.path.splitext(path)
-    return f"{stem}/{{scatteritem}}{extension}" if sharded else path
+def prompts_of(batch, tasks=None):
+    """Return the files of prompts that hold a batch's tasks, or others of its model."""
+    return [
+        f"results/prompts/{batch.model}/{other.name}.parquet"
+        for other in TASKS.batches("make_prompts", batch.model)
+        if set(other.tasks) & set(tasks or batch.tasks)
+    ]
 
 
 def items_of(batch):
@@ -63,6 +100,11 @@ def items_of(batch):
         for kind, parts in PARTS_OF.items()
         for part in parts
     }
+
+
+def kinds_of(batch):
+    """Return "paradigm" or "relation" by task."""
+    return {task: TASKS.table[task].kind for task in batch.tasks}
 
 
 def fetched_files():
@@ -91,23 +133,26 @@ def validation_parts(model):
 
 
 def attributions(batch):
-    """Return the files of a batch's attributions: the first shard of every task, then the second, and so on."""
-    files = [[path] for path in batch.files("results/localization/{model}/{task}.safetensors")]
-    if TASKS.is_sharded("attribution"):
-        files = [gather.attribution(of_shard(path)) for [path] in files]
-    return [file for shard in zip(*files, strict=True) for file in shard]
+    """Return the files of the attributions of a batch's tasks; of a task that is split, all shards in order."""
+    return [
+        f"results/localization/{batch.model}/{other.name}.safetensors"
+        for other in TASKS.batches("attribute_neurons", batch.model)
+        if set(other.tasks) & set(batch.tasks)
+    ]
 
 
-def suppression_outputs(batch):
-    """Return the tables of a batch's tasks; for a shard, the answers that the tables are made from."""
-    if TASKS.is_sharded("suppression"):
-        return {"answers": [of_shard(path) for path in batch.files(f"{SUPPRESSION}.safetensors")]}
-    return {name: batch.files(path) for name, path in SUPPRESSION_TABLES.items()}
+def suppressed_shards(batch):
+    """Return the answers of the shards of a batch's only task, in order."""
+    return [
+        f"results/suppression/{batch.model}/{shard.name}.safetensors"
+        for shard in TASKS.batches("suppress_neurons", batch.model)
+        if shard.tasks == batch.tasks
+    ]
 
 
-def files_of_paradigms(wildcards, pattern):
-    """Fill `pattern` in for each paradigm of a model."""
-    return [pattern.format(model=wildcards.model, task=task) for task in TASKS.paradigms_of(wildcards.model)]
+def files_of_paradigms(pattern):
+    """Return an input of all batches of a model's paradigms, whose shards are gathered."""
+    return lambda wildcards: batch_files("gather_suppression", pattern, [wildcards.model])
 
 
 def cooccurrence_counts(wildcards):
@@ -117,34 +162,43 @@ def cooccurrence_counts(wildcards):
 
 
 def edit_links(batch):
-    """Return the files that the questions of each task are made from: prompts, facts, and linked relations' prompts."""
-    links = {}
-    for task in batch.tasks:
-        linked = TASKS.linked(batch.model, task)
-        files = {link: f"results/prompts/{batch.model}/{name}.parquet" for link, name in linked.items()}
-        if TASKS.table[task].kind == "relation":
-            files["facts"] = items(TASKS.corpus_of(batch.model), task, "facts")
-        links[task] = {"prompts": f"results/prompts/{batch.model}/{task}.parquet"} | files
-    return links
-
-
-def edit_inputs(batch):
-    """Return the inputs of a job that edits a batch of tasks."""
-    files = [file for files in edit_links(batch).values() for file in files.values()]
+    """Return the linked relations of each task that is edited, and the file of its facts."""
     return {
-        "model": model_files(batch.model),
-        "tables": list(dict.fromkeys(files)),
+        task: TASKS.linked(batch.model, task)
+        | (
+            {"facts": items(TASKS.corpus_of(batch.model), task, "facts")}
+            if TASKS.table[task].kind == "relation"
+            else {}
+        )
+        for task in batch.tasks
+    }
+
+
+def edit_inputs(step, editor=None):
+    """Return the inputs of jobs that edit batches of tasks, by the rule's only editor or that of the wildcard."""
+
+    def prompts(batch):
+        linked = [name for task in batch.tasks for name in TASKS.linked(batch.model, task).values()]
+        return prompts_of(batch, batch.tasks + linked)
+
+    return {
+        "model": lambda wildcards: model_files(wildcards.model),
+        "prompts": of_batch(step, prompts),
+        "facts": of_batch(
+            step, lambda batch: [link["facts"] for link in edit_links(batch).values() if "facts" in link]
+        ),
         "synonyms": own("resources/synonyms.csv"),
+        "covariance": lambda wildcards: covariance_of(wildcards.model, editor or wildcards.editor),
     }
 
 
-def editing_outputs(batch, editor):
-    """Return the tables of each task, or of a shard of it."""
-    sharded = TASKS.is_sharded("editing", editor)
-    return {
-        name: [of_shard(path.format(model=batch.model, editor=editor, task=task), sharded) for task in batch.tasks]
-        for name, path in EDITING_TABLES.items()
-    }
+def traces(model, tasks, table):
+    """Return the files of a table of tracing that hold some tasks of a model; of a task that is split, all shards."""
+    return [
+        TRACING_TABLES[table].format(model=model, batch=batch.name)
+        for batch in TASKS.batches("trace_prompts", model)
+        if set(batch.tasks) & set(tasks)
+    ]
 
 
 def covariance_of(model, editor):

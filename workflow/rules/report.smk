@@ -199,7 +199,7 @@ rule build_provenance:
         chapters=PAGES,
         study=STUDY.model_dump(mode="json"),
         fetched=fetched_files(),
-        timed=lambda wildcards: timed_rules(workflow.rules, WILDCARDS, without=LAST),
+        timed=lambda wildcards: timed_rules(workflow.rules, WILDCARDS, batch_wildcards(), without=LAST),
     script:
         "../../scripts/build_provenance.py"
 

@@ -16,15 +16,18 @@ def limits(planned):
     }
 
 
-def resources_of(job, *about):
-    """Return the limits of a job without a model in memory."""
-    planned = cache(lambda: read_or_stop(job, *about))
-    return limits(lambda wildcards: planned())
+def batch_resources(step, gpu=True):
+    """Return the resources of a rule whose wildcards name a batch, and an editor if it edits."""
 
+    @cache
+    def planned(model, batch, editor):
+        editors = () if editor is None else (editor,)
+        return getattr(PLAN, step)(TASKS.batch(step, model, batch, editor), *editors)
 
-def batch_resources(job, batch, *about):
-    """Return the resources of a job with a batch's model."""
-    return {"gpu": PLAN.gpus(batch.model)} | resources_of(job, batch, *about)
+    def of_wildcards(wildcards):
+        return read_or_stop(planned, wildcards.model, wildcards.batch, wildcards.get("editor"))
+
+    return ({"gpu": lambda wildcards: PLAN.gpus(wildcards.model)} if gpu else {}) | limits(of_wildcards)
 
 
 def wildcard_resources(job, *names, gpu=True):

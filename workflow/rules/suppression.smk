@@ -2,39 +2,40 @@
 
 SUPPRESSED = [model for model in STUDY.models if TASKS.paradigms_of(model)]
 IN_WORLDS = TASKS.compared_worlds()
-SUPPRESSION = "results/suppression/{model}/{task}"
+SUPPRESSION = "results/suppression/{model}/{batch}"
 SUPPRESSION_TABLES = {name: f"{SUPPRESSION}.{name}.parquet" for name in ("effects", "controls", "sets", "words")}
 
 
-for batch in TASKS.shard_batches("suppression", TASKS.paradigms_of):
-
-    rule:
-        """Evaluate every studied word at every prompt before and after changing each target's and number's neurons."""
-        name:
-            f"suppress_neurons_{batch.name}"
-        input:
-            model=model_files(batch.model),
-            prompts=batch.files("results/prompts/{model}/{task}.parquet"),
-            attributions=attributions(batch),
-        output:
-            **suppression_outputs(batch),
-        log:
-            of_shard(f"results/logs/suppress_neurons/{batch.name}.log", TASKS.is_sharded("suppression")),
-        benchmark:
-            of_shard(f"results/benchmarks/suppress_neurons/{batch.name}.tsv", TASKS.is_sharded("suppression"))
-        group:
-            "suppression"
-        conda:
-            "../../envs/models.yaml"
-        threads: 1
-        resources:
-            **batch_resources(PLAN.suppress_neurons, batch),
-        params:
-            code=code("suppress_neurons"),
-            loading=TASKS.loading(batch.model),
-            settings=TASKS.suppression_settings(),
-        script:
-            "../../scripts/suppress_neurons.py"
+rule suppress_neurons:
+    """Evaluate every studied word at every prompt before and after changing each target's and number's neurons."""
+    input:
+        model=lambda wildcards: model_files(wildcards.model),
+        prompts=of_batch("suppress_neurons", prompts_of),
+        attributions=of_batch("suppress_neurons", attributions),
+    output:
+        # The tables of paradigms are made from all shards' answers.
+        **({"answers": f"{SUPPRESSION}.safetensors"} if TASKS.is_sharded("suppression") else SUPPRESSION_TABLES),
+    log:
+        "results/logs/suppress_neurons/{model}/{batch}.log",
+    benchmark:
+        "results/benchmarks/suppress_neurons/{model}/{batch}.tsv"
+    wildcard_constraints:
+        batch=batch_names("suppress_neurons"),
+    group:
+        "suppression"
+    conda:
+        "../../envs/models.yaml"
+    threads: 1
+    resources:
+        **batch_resources("suppress_neurons"),
+    params:
+        code=code("suppress_neurons"),
+        loading=lambda wildcards: TASKS.loading(wildcards.model),
+        tasks=of_batch("suppress_neurons", lambda batch: batch.tasks),
+        shard=of_batch("suppress_neurons", lambda batch: batch.shard),
+        settings=TASKS.suppression_settings(),
+    script:
+        "../../scripts/suppress_neurons.py"
 
 
 if TASKS.is_sharded("suppression"):
@@ -42,20 +43,23 @@ if TASKS.is_sharded("suppression"):
     rule gather_suppression:
         """Make the tables of one model and paradigm from the answers of its shards."""
         input:
-            answers=gather.suppression(of_shard(f"{SUPPRESSION}.safetensors"), **GATHER_WILDCARDS),
-            prompts="results/prompts/{model}/{task}.parquet",
+            answers=of_batch("gather_suppression", suppressed_shards),
+            prompts=of_batch("gather_suppression", prompts_of),
         output:
             **SUPPRESSION_TABLES,
         log:
-            "results/logs/gather_suppression/{model}/{task}.log",
+            "results/logs/gather_suppression/{model}/{batch}.log",
         benchmark:
-            "results/benchmarks/gather_suppression/{model}/{task}.tsv"
+            "results/benchmarks/gather_suppression/{model}/{batch}.tsv"
+        wildcard_constraints:
+            batch=batch_names("gather_suppression"),
         group:
             "gathering"
         conda:
             "../../envs/statistics.yaml"
         params:
             code=code("gather_suppression"),
+            tasks=of_batch("gather_suppression", lambda batch: batch.tasks),
         script:
             "../../scripts/gather_suppression.py"
 
@@ -63,11 +67,11 @@ if TASKS.is_sharded("suppression"):
 rule test_suppression:
     """Run all tests of one model: published and paired tests, accuracy, and effect against co-occurrence."""
     input:
-        effects=lambda wildcards: files_of_paradigms(wildcards, f"{SUPPRESSION}.effects.parquet"),
-        controls=lambda wildcards: files_of_paradigms(wildcards, f"{SUPPRESSION}.controls.parquet"),
-        sets=lambda wildcards: files_of_paradigms(wildcards, f"{SUPPRESSION}.sets.parquet"),
-        words=lambda wildcards: files_of_paradigms(wildcards, f"{SUPPRESSION}.words.parquet"),
-        prompts=lambda wildcards: files_of_paradigms(wildcards, "results/prompts/{model}/{task}.parquet"),
+        effects=files_of_paradigms(f"{SUPPRESSION}.effects.parquet"),
+        controls=files_of_paradigms(f"{SUPPRESSION}.controls.parquet"),
+        sets=files_of_paradigms(f"{SUPPRESSION}.sets.parquet"),
+        words=files_of_paradigms(f"{SUPPRESSION}.words.parquet"),
+        prompts=lambda wildcards: prompts_of(wildcards, TASKS.paradigms_of(wildcards.model)),
         cooccurrence=cooccurrence_counts,
     output:
         tests="results/suppression/{model}.tests.parquet",
@@ -86,7 +90,6 @@ rule test_suppression:
         **wildcard_resources(PLAN.test_suppression, "model", gpu=False),
     params:
         code=code("run_suppression_tests"),
-        tasks=lambda wildcards: TASKS.paradigms_of(wildcards.model),
         settings=entries(STUDY.suppression, "level", "published_over")
         | {"sample": STUDY.suppression.random.prompts, "sample_seed": STUDY.seed}
         | STUDY.selection.bootstrap.model_dump(),

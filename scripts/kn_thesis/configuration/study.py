@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,30 +23,57 @@ from kn_thesis.configuration.tasks import TASKS_FILE, TaskTable, objective, take
 from kn_thesis.editing.editors import EDITORS
 from kn_thesis.editing.examples import Example, read_examples
 from kn_thesis.editing.settings import Editor
+from kn_thesis.errors import UserError
 from kn_thesis.inputs import read_user_yaml
 
-TasksOf = Callable[[str], list[str]]  # the tasks of a model that a rule is for
 LARGEST = 1000  # prompts of a task, where nothing else limits them: BLiMP has so many pairs, ParaRel no more facts
 # Files of a task's raw items, by the kind of task.
 PARTS_OF = {"paradigm": ["pairs"], "relation": ["patterns", "facts"]}
 
 
 class Batch(NamedTuple):
-    """Tasks of one model that one job does, one after the other.
+    """Tasks of one model that one job does, one after the other; or a shard of one task.
 
     Attributes:
-        name: tells the batch from others of its rule.
+        name: tells the batch from others of its rule and model. It is a task's name where the batch has no other task.
         model: the model's name.
         tasks: names of the tasks, in the configuration's order.
+        shard: "2-of-5", the part of the task's prompts or requests; None for all of them.
     """
 
     name: str
     model: str
     tasks: list[str]
+    shard: str | None = None
 
-    def files(self, pattern: str) -> list[str]:
-        """`pattern` with {model} and {task} filled in for each task."""
-        return [pattern.format(model=self.model, task=task) for task in self.tasks]
+
+class Step(NamedTuple):
+    """How the tasks of a rule are put into batches.
+
+    Attributes:
+        tasks: the method of `StudyTasks` that returns a model's tasks.
+        chapter: the key of `tasks.shards` that splits large tasks; None for a rule that takes tasks whole.
+        shards: whether a job takes a shard; otherwise it takes a task whole whose shards other jobs have done.
+        apart: whether paradigms and relations have separate batches where they do not fit into one.
+    """
+
+    tasks: str
+    chapter: str | None = None
+    shards: bool = True
+    apart: bool = True
+
+
+# The rules with a wildcard {batch}.
+STEPS = {
+    "make_prompts": Step("tasks_of"),
+    "attribute_neurons": Step("tasks_of", "attribution"),
+    "select_neurons": Step("tasks_of", "attribution", shards=False),
+    "suppress_neurons": Step("paradigms_of", "suppression"),
+    "gather_suppression": Step("paradigms_of", "suppression", shards=False),
+    "trace_prompts": Step("traced_tasks", "tracing"),
+    "edit_tasks": Step("edited_tasks", "editing", apart=False),
+    "sweep_layers": Step("swept_tasks", apart=False),
+}
 
 
 def read_study(root: Path, config: dict[str, Any], files: Sequence[str | Path], given: Mapping[str, Any]) -> StudyTasks:
@@ -226,20 +253,63 @@ class StudyTasks:
 
     # Batches and shards
 
-    def batches(self, tasks_of_model: TasksOf, apart: bool = True, size: int | None = None) -> Iterator[Batch]:
-        """Each model's tasks in batches of at most `size`, by default `tasks.per_job`.
+    def batches(self, rule: str, model: str, editor: str | None = None) -> Collection[Batch]:
+        """The batches of a rule's tasks of one model, and of one editor if the rule edits.
 
-        Where they do not fit in one, paradigms and relations are `apart` or not: a further paradigm leaves relations
-        alone. A job for each task would spend most of a small study on imports.
+        A batch has at most `tasks.per_job` tasks, or one where tasks are split into shards. Where they do not fit into
+        one batch, paradigms and relations are apart: a further paradigm leaves relations alone. A job for each task
+        would spend most of a small study on imports.
+
+        Args:
+            rule: a key of `STEPS`.
+            model: the model's name.
+            editor: the editor's name.
+
+        Raises:
+            UserError: the user's own task has the name of a batch.
         """
-        size = size or self.study.tasks.per_job
-        for model in self.study.models:
-            tasks = tasks_of_model(model)
-            kinds = [[task for task in tasks if self.table[task].kind == kind] for kind in PARTS_OF]
-            kinds = kinds if apart and len(tasks) > size else [tasks]
-            parts = [kind[start : start + size] for kind in kinds for start in range(0, len(kind), size)]
-            for number, part in enumerate(parts, 1):
-                yield Batch(f"{model}_{number}", model, part)
+        return self._batches(rule, model, editor).values()
+
+    def batch(self, rule: str, model: str, name: str, editor: str | None = None) -> Batch:
+        """The batch of a name; see `batches`. Raises UserError for a model that has no such batch."""
+        batches = self._batches(rule, model, editor)
+        if name not in batches:
+            raise UserError(f"{rule}: {model} has no batch {name}, but {', '.join(batches) or 'none'}")
+        return batches[name]
+
+    @cached_property
+    def _named_batches(self) -> dict[tuple[str, str, str | None], dict[str, Batch]]:
+        """Batches by name, as far as anyone asked for them; the workflow asks thousands of times."""
+        return {}
+
+    def _batches(self, rule: str, model: str, editor: str | None) -> dict[str, Batch]:
+        key = rule, model, editor
+        if key not in self._named_batches:
+            self._named_batches[key] = self._make_batches(*key)
+        return self._named_batches[key]
+
+    def _make_batches(self, rule: str, model: str, editor: str | None) -> dict[str, Batch]:
+        step = STEPS[rule]
+        tasks = getattr(self, step.tasks)(model)
+        split = step.chapter is not None and self.is_sharded(step.chapter)
+        size = 1 if split else self.study.tasks.per_job
+        kinds = {f"{kind}s": [task for task in tasks if self.table[task].kind == kind] for kind in PARTS_OF}
+        groups = kinds if step.apart and len(tasks) > size else {"tasks": tasks}
+        batches = [
+            Batch(part[0] if len(part) == 1 else f"{group}-{number}", model, part)
+            for group, members in groups.items()
+            for number, part in enumerate((members[at : at + size] for at in range(0, len(members), size)), 1)
+        ]
+        if split and step.shards and self.is_sharded(step.chapter, editor):
+            of = self.shards[step.chapter]
+            shards = [f"{number}-of-{of}" for number in range(1, of + 1)]
+            batches = [
+                batch._replace(name=f"{batch.name}-{shard}", shard=shard) for batch in batches for shard in shards
+            ]
+        names = [batch.name for batch in batches]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise UserError(f"{model}: {twice[0]} is the name of a task and of a batch of tasks; rename the task")
+        return dict(zip(names, batches, strict=True))
 
     @cached_property
     def shards(self) -> dict[str, int]:
@@ -259,10 +329,6 @@ class StudyTasks:
     def is_sharded(self, chapter: str, editor: str | None = None) -> bool:
         """Whether tasks are split: by editors only whose requests have nothing to do with each other."""
         return self.shards[chapter] > 1 and (editor is None or not self.method_of(editor).joint)
-
-    def shard_batches(self, chapter: str, tasks_of_model: TasksOf, apart: bool = True) -> Iterator[Batch]:
-        """`batches`, or where tasks are split a batch for each task."""
-        return self.batches(tasks_of_model, apart, 1 if self.is_sharded(chapter) else None)
 
     # Parameters of jobs
 

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from kn_thesis.files import read_task_tables
 from kn_thesis.report.style import panels
 
 EXAMPLE_COLUMNS = ["task", "kind", "text", "target", "foil", "tokens"]
@@ -16,21 +17,21 @@ GREYS = ["#9a9a9a", "#E69F00", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#009
 
 
 def example_prompts(tables: Sequence[Path]) -> pd.DataFrame:
-    """Take the first prompt, by name, of each table of prompts.
+    """Take the first prompt, by name, of each model and task.
 
     Args:
-        tables: Files results/prompts/{model}/{task}.parquet.
+        tables: Files results/prompts/{model}/{batch}.parquet.
 
     Returns:
-        A row per table that has a prompt, with the columns model, task, kind, text (with the blank as ___), target,
-        foil (the ungrammatical word; empty for facts) and tokens (number of input tokens).
+        A row per model and task that has a prompt, with the columns model, task, kind, text (with the blank as ___),
+        target, foil (the ungrammatical word; empty for facts) and tokens (number of input tokens).
     """
     rows = []
     for path in tables:
-        prompts = pd.read_parquet(path)
-        if len(prompts):
-            first = prompts.sort_values("prompt", kind="stable").iloc[0]
-            rows.append({"model": path.parent.name, **first, "tokens": len(first["input_ids"])})
+        for _, prompts in read_task_tables(path):
+            if len(prompts):
+                first = prompts.sort_values("prompt", kind="stable").iloc[0]
+                rows.append({"model": path.parent.name, **first, "tokens": len(first["input_ids"])})
     return pd.DataFrame(rows, columns=["model", *EXAMPLE_COLUMNS])
 
 

@@ -29,7 +29,7 @@ from kn_thesis.corpora.sampling import (
     pattern_splits,
 )
 from kn_thesis.errors import UserError
-from kn_thesis.files import whole_file
+from kn_thesis.files import whole_file, write_task_tables
 from kn_thesis.models.cloze import Encoded, GapTokenizer
 
 KEPT = "kept"
@@ -407,41 +407,45 @@ def _sampled(
     return rows, counts
 
 
-def write_prompts(prompts: Sequence[Prompt], path: str | Path) -> None:
-    """Write prompts to a Parquet file.
+def write_prompts(prompts: Mapping[str, Sequence[Prompt]], path: str | Path) -> None:
+    """Write prompts to a Parquet file; see `files.write_task_tables`.
 
     Args:
-        prompts: The rows.
+        prompts: The rows by task.
         path: Target file. Its columns are the fields of `Prompt`; token ids are list<int32>, indices int32.
     """
     import pyarrow as pa
-    from pyarrow import parquet
 
     kinds = {"str": pa.string(), "bool": pa.bool_(), "int": pa.int32(), "tuple[int, ...]": pa.list_(pa.int32())}
     schema = pa.schema([(field.name, kinds[str(field.type)]) for field in fields(Prompt)])
-    columns = {name: [getattr(prompt, name) for prompt in prompts] for name in schema.names}
-    with whole_file(path) as temporary:
-        parquet.write_table(pa.table(columns, schema=schema), temporary)
+    tables = {}
+    for task, rows in prompts.items():
+        columns = {name: [getattr(prompt, name) for prompt in rows] for name in schema.names}
+        tables[task] = pa.table(columns, schema=schema)
+    write_task_tables(tables, path)
 
 
-def write_counts(counts: Mapping[str, int], task: str, kind: str, path: str | Path) -> None:
+def write_counts(counts: Mapping[str, tuple[str, Mapping[str, int]]], path: str | Path) -> None:
     """Write the number of items per reason to a CSV file.
 
     Args:
-        counts: Number of items per reason; they add up to all items of the task.
-        task: Name of the task.
-        kind: "paradigm" or "relation".
-        path: Target file with the columns `COUNT_COLUMNS`; "kept" is the first row, also when it is 0.
+        counts: Each task's kind ("paradigm" or "relation") and its number of items per reason, which add up to all
+            items of the task.
+        path: Target file with the columns `COUNT_COLUMNS`; "kept" is a task's first row, also when it is 0.
     """
-    reasons = [KEPT, *sorted(set(counts) - {KEPT})]
-    _write_csv(path, COUNT_COLUMNS, ([task, kind, reason, counts.get(reason, 0)] for reason in reasons))
+    rows = [
+        [task, kind, reason, number.get(reason, 0)]
+        for task, (kind, number) in counts.items()
+        for reason in [KEPT, *sorted(set(number) - {KEPT})]
+    ]
+    _write_csv(path, COUNT_COLUMNS, rows)
 
 
 def merge_counts(paths: Iterable[str | Path], families: Mapping[str, str], path: str | Path) -> None:
     """Merge the counts of all models and tasks into one CSV file.
 
     Args:
-        paths: Files {model}/{task}.counts.csv.
+        paths: Files {model}/{batch}.counts.csv.
         families: Family by model.
         path: Target file; the columns model and family come first.
 

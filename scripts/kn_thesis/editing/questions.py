@@ -1,6 +1,6 @@
 """Questions to edited models: the edited prompt, and what must or must not change with it (tables.CRITERIA).
 
-`read_edit_inputs` makes the requests and questions of a task from the study's files, `questions_of` the questions of
+`make_edit_inputs` makes the requests and questions of a task from tables of prompts, `questions_of` the questions of
 one request. `load_synonyms` reads which answers of two synonymous relations correspond, such as physics and physicist.
 """
 
@@ -48,9 +48,11 @@ class EditInputs:
     left_out: Counter[str]
 
 
-def read_edit_inputs(
+def make_edit_inputs(
     model: Model,
-    files: Mapping[str, str],
+    task: str,
+    prompts_by_task: Mapping[str, pd.DataFrame],
+    links: Mapping[str, str],
     synonyms: Mapping[str, str],
     *,
     requests: int | None,
@@ -60,11 +62,13 @@ def read_edit_inputs(
     batch_tokens: int,
     **_: Any,
 ) -> EditInputs:
-    """Make the requests and questions of one task from the study's files.
+    """Make the requests and questions of one task.
 
     Args:
         model: the model that is edited.
-        files: paths of "prompts" and, if there are any, "facts", "inverse" and "synonym" (prompts of linked relations).
+        task: the task.
+        prompts_by_task: tables of prompts, of this task and of linked relations.
+        links: the names of linked relations as "inverse" and "synonym", and the path of the task's "facts", if any.
         synonyms: counterpart of each object in the synonymous relation.
         requests: most requests; None: all.
         questions: `each` and `others` of `questions_of`.
@@ -73,7 +77,7 @@ def read_edit_inputs(
         batch_tokens: most rows × tokens in memory at once.
         **_: further settings of the job, which are not used here.
     """
-    prompts = pd.read_parquet(files["prompts"])
+    prompts = prompts_by_task[task]
     # Evaluated here and not read from the model's evaluation, which changes whenever any task is added.
     evaluation = evaluate_prompts(model, prompts, batch_tokens)
     made, statuses = make_requests(
@@ -85,12 +89,11 @@ def read_edit_inputs(
         seed=seed,
         longest=model.positions,
     )
-    tables = {link: pd.read_parquet(files[link]) for link in ("inverse", "synonym") if link in files}
     related = LinkedTables(
-        inverse=tables.get("inverse"),
-        synonym=tables.get("synonym"),
+        inverse=prompts_by_task[links["inverse"]] if "inverse" in links else None,
+        synonym=prompts_by_task[links["synonym"]] if "synonym" in links else None,
         synonym_objects=synonyms,
-        concepts=_concepts(files["facts"]) if "facts" in files else {},
+        concepts=_concepts(links["facts"]) if "facts" in links else {},
     )
     questions_by_request, left_out = {}, Counter()
     for request in made:

@@ -24,10 +24,10 @@ from kn_thesis.editing.statistics import (
     per_edit,
     pooled,
 )
-from kn_thesis.editing.tables import CRITERIA, Editing
-from kn_thesis.files import joined, keyed
+from kn_thesis.editing.tables import CRITERIA, Editing, read_editings
+from kn_thesis.files import joined, keyed, read_tasks
 from kn_thesis.stats import holm_within
-from kn_thesis.tracing.tables import read_tracing
+from kn_thesis.tracing.tables import read_tracings
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,8 @@ HEADS = {
 }
 
 
-def read_editing(folder: str | Path, task: str) -> Editing:
-    """Read the tables of a task from the folder of a model and editor: {task}.edits.parquet and so on."""
-    names = ("edits", "questions", "completions")
-    return Editing(*(pd.read_parquet(Path(folder) / f"{task}.{name}.parquet") for name in names))
-
-
 def summarise(
-    folder: str | Path,
+    files: Mapping[str, Mapping[str, Sequence[str | Path]]],
     tasks: Mapping[str, Sequence[str]],
     editors: Mapping[str, Sequence[str]],
     kinds: Mapping[str, str],
@@ -106,7 +100,7 @@ def summarise(
     *,
     swept: Mapping[str, Sequence[str]],
     traced: Mapping[str, Sequence[str]],
-    tracing: str | Path,
+    tracing: Mapping[str, Mapping[str, Sequence[str | Path]]],
     pairs: Sequence[Mapping[str, str]],
     shown: int,
     published: Mapping[str, Any],
@@ -115,14 +109,15 @@ def summarise(
     """Make all tables of the chapter.
 
     Args:
-        folder: of edits, at {model}/{editor}/{task}.*.parquet, and of sweeps, at {model}/layers/{task}.parquet.
+        files: of "edits", "questions" and "completions", by "{model}/{editor}" (see `tables.read_editings`), and of the
+            sweeps' "layers" by "{model}/layers".
         tasks: edited tasks, by model.
         editors: by model.
         kinds: "relation" or "paradigm", by task.
         families: by model.
         swept: tasks whose layers were swept, by model.
         traced: those of them that were traced, by model.
-        tracing: folder of tracing effects, at {model}/.
+        tracing: files of traced "prompts" and "effects", by model; see `tracing.tables.read_tracings`.
         pairs: family, both and one_way of each pair of models (see `statistics.direction_rows`).
         shown: number of edits whose continuations are kept.
         published: section `editing` of resources/published.yaml.
@@ -133,21 +128,18 @@ def summarise(
     for model, tasks_of_model in tasks.items():
         key = {"model": model, "family": families[model]}
         for editor in editors[model]:
-            editings = {task: read_editing(Path(folder) / model / editor, task) for task in tasks_of_model}
+            by_task = read_editings(files[f"{model}/{editor}"])
+            editings = {task: by_task[task] for task in tasks_of_model}
             averaged[model, editor] = {task: per_edit(editing) for task, editing in editings.items()}
             for kind, members in _by_kind(tasks_of_model, kinds).items():
                 of_kind = {task: editings[task] for task in members}
                 for name, part in _one_kind(of_kind, averaged[model, editor], kind, shown, settings).items():
                     parts[name].append(keyed(part, key | {"editor": editor, "kind": kind}))
-        effects = {
-            task: cue_effects(read_tracing(Path(tracing) / model, task), kinds[task])
-            for task in swept.get(model, ())
-            if task in traced.get(model, ())
-        }
-        sweeps = {
-            task: pd.read_parquet(Path(folder) / model / "layers" / f"{task}.parquet").assign(task=task)
-            for task in swept.get(model, ())
-        }
+        members = [task for task in swept.get(model, ()) if task in traced.get(model, ())]
+        tracings = read_tracings(tracing[model]["prompts"], tracing[model]["effects"], members) if members else {}
+        effects = {task: cue_effects(tracings[task], kinds[task]) for task in members}
+        layers = read_tasks(files[f"{model}/layers"]["layers"]) if swept.get(model) else {}
+        sweeps = {task: layers[task].assign(task=task) for task in swept.get(model, ())}
         for kind, members in _by_kind(list(sweeps), kinds).items():
             rows = _layers({task: sweeps[task] for task in members}, effects, settings)
             parts["layers"].append(keyed(rows, key | {"kind": kind}))

@@ -6,10 +6,13 @@ sentences.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
+
+from kn_thesis.files import read_task_tables
 
 # Statuses of a request: edited, or why not.
 EDITED = "edited"
@@ -80,6 +83,19 @@ class Editing:
     edits: pd.DataFrame
     questions: pd.DataFrame
     completions: pd.DataFrame
+
+
+def read_editings(files: Mapping[str, Sequence[str | Path]]) -> dict[str, Editing]:
+    """Read the tables of one model and editor by task.
+
+    Args:
+        files: the files of "edits", "questions" and "completions", one for each batch of tasks or shard of a task.
+    """
+    names, parts = ("edits", "questions", "completions"), {}
+    for paths in zip(*(files[name] for name in names), strict=True):
+        for of_task in zip(*(read_task_tables(path) for path in paths), strict=True):
+            parts.setdefault(of_task[0][0], []).append(Editing(*(table for _, table in of_task)))
+    return {task: shards[0] if len(shards) == 1 else concat_edits(shards) for task, shards in parts.items()}
 
 
 def concat_edits(parts: Sequence[Editing]) -> Editing:

@@ -195,7 +195,7 @@ def attribution(model: Model, tasks: Sequence[Task], nodes: int, batch_tokens: i
     sizes = [attribution_file_bytes(shape, task.prompts) for task in tasks]
     budget = attribution_bytes(shape, model.dtype, batch_tokens)
     costs = work.together(ours), work.together(plainly)
-    return with_model(model, *costs, sum(sizes), batch_tokens, held=2 * max(sizes), batch=budget)
+    return with_model(model, *costs, sum(sizes), batch_tokens, held=2 * sum(sizes), batch=budget)
 
 
 def selection(model: Model, tasks: Sequence[Task], groups: Sequence[float]) -> Job:
@@ -240,7 +240,7 @@ def suppression(
         for n, m in zip(rows, controls, strict=True)
     )
     samples = [min(task.prompts, settings["random_prompts"]) for task in tasks]
-    held = max(100 * n + 12 * m * words * s for n, m, s in zip(rows, controls, samples, strict=True))
+    held = sum(100 * n + 12 * m * words * s for n, m, s in zip(rows, controls, samples, strict=True))
     beside = SECONDS_PER_WORD * words * sum(task.prompts for task in tasks) + sum(rows) * 1e-6
     return with_model(model, work.together(ours), work.together(plainly), size, batch_tokens, held, beside)
 

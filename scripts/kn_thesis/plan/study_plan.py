@@ -32,6 +32,15 @@ TOKENS_OF_TARGET = {  # of a paradigm, of a relation
 LONGER = {"world": 0.005, "fetched": 0.05, "pretrained": 0.05}
 SENTENCE = 10  # tokens of a sentence of the training text
 NUMBER_SETS = 1  # suppressed sets beside those of each target: a number's neurons, or those that both share
+# Rules whose jobs take a batch of tasks of one model, with their chapters.
+BATCHED = (
+    ("corpora", "make_prompts"),
+    ("localization", "attribute_neurons"),
+    ("localization", "select_neurons"),
+    ("suppression", "suppress_neurons"),
+    ("tracing", "trace_prompts"),
+    ("editing", "sweep_layers"),
+)
 UNKNOWN = sizes.Size(1000, 200, 10, 6, 4)  # a task of unknown size
 
 
@@ -262,50 +271,49 @@ class StudyPlan:
     # All jobs
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return `jobs` as dictionaries with chapter, name, model, and the fields of `Job`."""
+        """Return `jobs` as dictionaries with chapter, rule, model, place, and the fields of `Job`."""
         return [
-            {"chapter": chapter, "name": name, "model": model, **asdict(job)}
-            for chapter, name, model, job in self.jobs()
+            {"chapter": chapter, "rule": rule, "model": model, "place": place, **asdict(job)}
+            for chapter, rule, model, place, job in self.jobs()
         ]
 
-    def jobs(self) -> Iterator[tuple[str, str, str, Job]]:
-        """Yield chapter, rule name, model and `Job` of each job of a model, and of the worlds."""
+    def jobs(self) -> Iterator[tuple[str, str, str, str, Job]]:
+        """Yield each job of a model, and of the worlds: chapter, rule, model, its benchmark file's place, and `Job`."""
         tasks, models = self.tasks, self.study.models
         if self.study.corpora.source == "world":
-            for _ in {model.world for model in models.values()}:
-                yield "corpora", "make_world", "", self.make_world()
-        for model in tasks.trained:
-            yield "models", "train_model", model, self.train_model(model)
-        for model in tasks.pretrained:
-            yield "models", "get_model", model, self.get_model(model)
-        for model in models:
-            yield "models", "evaluate_model", model, self.evaluate_model(model)
-        for batch in tasks.batches(tasks.tasks_of):
-            yield "corpora", f"make_prompts_{batch.name}", batch.model, self.make_prompts(batch)
-        for batch in tasks.shard_batches("attribution", tasks.tasks_of):
-            job, name = self.attribute_neurons(batch), f"attribute_neurons_{batch.name}"
-            for _ in range(tasks.shards["attribution"]):
-                yield "localization", name, batch.model, job
-            yield "localization", f"select_neurons_{batch.name}", batch.model, self.select_neurons(batch)
-        for batch in tasks.shard_batches("suppression", tasks.paradigms_of):
-            job, name = self.suppress_neurons(batch), f"suppress_neurons_{batch.name}"
-            for _ in range(tasks.shards["suppression"]):
-                yield "suppression", name, batch.model, job
+            for world in dict.fromkeys(model.world for model in models.values()):
+                yield "corpora", "make_world", "", world, self.make_world()
+        for chapter, rule, some in (
+            ("models", "train_model", tasks.trained),
+            ("models", "get_model", tasks.pretrained),
+            ("models", "evaluate_model", models),
+        ):
+            for model in some:
+                yield chapter, rule, model, model, getattr(self, rule)(model)
+        for chapter, rule in BATCHED:
+            for model in models:
+                alike: dict[tuple[str, ...], Job] = {}  # shards of a task are planned once
+                for batch in tasks.batches(rule, model):
+                    key = tuple(batch.tasks)
+                    job = alike[key] = alike.get(key) or getattr(self, rule)(batch)
+                    yield chapter, rule, model, f"{model}/{batch.name}", job
         for model in filter(tasks.paradigms_of, models):
-            yield "suppression", "test_suppression", model, self.test_suppression(model)
-        for batch in tasks.shard_batches("tracing", tasks.traced_tasks):
-            job, name = self.trace_prompts(batch), f"trace_prompts_{batch.name}"
-            for _ in range(tasks.shards["tracing"]):
-                yield "tracing", name, batch.model, job
-        for batch in tasks.shard_batches("editing", tasks.edited_tasks, apart=False):
-            for editor in tasks.editors_of(batch.model):
-                job, name = self.edit_tasks(batch, editor), f"edit_tasks_{batch.name}_{editor}"
-                for _ in range(tasks.shards["editing"] if tasks.is_sharded("editing", editor) else 1):
-                    yield "editing", name, batch.model, job
-        for batch in tasks.batches(tasks.swept_tasks, apart=False):
-            yield "editing", f"sweep_layers_{batch.name}", batch.model, self.sweep_layers(batch)
+            yield "suppression", "test_suppression", model, model, self.test_suppression(model)
+        for model in models:
+            for editor in tasks.editors_of(model) if tasks.edited_tasks(model) else ():
+                alike = {}
+                for batch in tasks.batches("edit_tasks", model, editor):
+                    key = tuple(batch.tasks)
+                    job = alike[key] = alike.get(key) or self.edit_tasks(batch, editor)
+                    yield "editing", "edit_tasks", model, f"{model}/{editor}/{batch.name}", job
         for model in filter(tasks.example_editors, models):
-            yield "editing", "edit_examples", model, self.edit_examples(model)
+            yield "editing", "edit_examples", model, model, self.edit_examples(model)
         for model in filter(tasks.edited_tasks, models):
             for editor in filter(tasks.uses_covariance, tasks.editors_of(model)):
-                yield "editing", "collect_covariance", model, self.collect_covariance(model, editor)
+                yield (
+                    "editing",
+                    "collect_covariance",
+                    model,
+                    f"{model}/{editor}",
+                    self.collect_covariance(model, editor),
+                )

@@ -44,8 +44,8 @@ def plan_rows(planned: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
     named: dict[str, int] = {}
     for job in planned:
-        named[job["name"]] = named.get(job["name"], 0) + 1
-        _add(rows, job["chapter"], rule_of(job["name"], job["model"]), job["model"], {"jobs": 1, **job})
+        named[job["rule"]] = named.get(job["rule"], 0) + 1
+        _add(rows, job["chapter"], job["rule"], job["model"], {"jobs": 1, **job})
     wrong = [name for name, count in named.items() if counts.get(name) != count]
     if wrong:
         raise ValueError(f"{wrong[0]}: {named[wrong[0]]} jobs planned, {counts.get(wrong[0], 0)} in the workflow")
@@ -55,11 +55,6 @@ def plan_rows(planned: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -
             summed = {key: value * count for key, value in job.items() if key in SUMMED}
             _add(rows, "corpora" if name in CORPORA else "report", name, "", {**job, **summed, "jobs": count})
     return sorted(rows.values(), key=lambda row: CHAPTERS.index(row["chapter"]))
-
-
-def rule_of(name: str, model: str) -> str:
-    """Return the script of a batch's rule: "edit_tasks" for "edit_tasks_gpt2_1_rome"."""
-    return re.sub(rf"_{re.escape(model)}_\d+(_.*)?$", "", name) if model else name
 
 
 def total(rows: Iterable[Mapping[str, Any]], **names: str) -> dict[str, Any]:

@@ -310,13 +310,17 @@ def machine() -> dict[str, Any]:
 
 
 def timed_rules(
-    rules: Iterable[Any], values: Mapping[str, Sequence[str]], without: Sequence[str] = ()
+    rules: Iterable[Any],
+    values: Mapping[str, Sequence[str]],
+    jobs: Mapping[str, Sequence[Mapping[str, str]]] | None = None,
+    without: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """List the rules that keep timings; rules that are generated per batch of tasks share one name.
+    """List the rules that keep timings; they are named after the folder of their timings.
 
     Args:
         rules: Snakemake's own; the name of the file with the rule and the pattern of its benchmark file are read.
         values: what a wildcard stands for, by name; a wildcard that is missing here stands for anything.
+        jobs: the wildcards of each job, for rules where not every combination of values is a job.
         without: names to leave out.
 
     Returns:
@@ -329,7 +333,12 @@ def timed_rules(
         name = _common_name(pattern)
         if name and name not in without:
             entry = timed.setdefault(name, {"name": name, "chapter": Path(rule.snakefile).stem, "benchmarks": []})
-            entry["benchmarks"] += _expand(pattern, values)
+            if name in (jobs or {}):
+                entry["benchmarks"] += [
+                    WILDCARD.sub(lambda match, job=job: job[match[1]], pattern) for job in jobs[name]
+                ]
+            else:
+                entry["benchmarks"] += _expand(pattern, values)
     for entry in timed.values():
         entry["benchmarks"].sort()
     return [timed[name] for name in sorted(timed)]

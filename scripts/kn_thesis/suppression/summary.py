@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from kn_thesis.files import read_task_tables, read_tasks
 from kn_thesis.suppression import regression, statistics
 from kn_thesis.suppression.regression import log_ratios, number_effects, regressions
 from kn_thesis.suppression.sets import control_sample
@@ -65,13 +66,16 @@ class ModelTables:
 
 
 def model_tables(
-    folder: str | Path, prompts: Mapping[str, str], cooccurrence: pd.DataFrame | None, settings: Settings
+    files: Mapping[str, Sequence[str | Path]],
+    prompts: Sequence[str | Path],
+    cooccurrence: pd.DataFrame | None,
+    settings: Settings,
 ) -> ModelTables:
     """Run all tests of one model, and print how many words move in each task.
 
     Args:
-        folder: Folder with the model's suppression files, {task}.{table}.parquet.
-        prompts: Path of the table of prompts of each task.
+        files: The files of each of `TABLES`, one for each batch of the model's paradigms.
+        prompts: The model's files of prompts that have these paradigms.
         cooccurrence: Counts, see `log_ratios`; None if they are not known.
         settings: Settings of the tests.
 
@@ -80,9 +84,9 @@ def model_tables(
     """
     counts = log_ratios(NO_COUNTS if cooccurrence is None else cooccurrence)
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in ModelTables.__dataclass_fields__}
-    for task, path in prompts.items():
-        effects, controls, sets, words = (pd.read_parquet(Path(folder) / f"{task}.{name}.parquet") for name in TABLES)
-        about = pd.read_parquet(path, columns=["prompt", "group", "number", "noun", "attributed"])
+    about_prompts = read_tasks(prompts, columns=["prompt", "group", "number", "noun", "attributed"])
+    for task, (effects, controls, sets, words) in _by_task(files):
+        about = about_prompts[task]
         interval = {"resamples": settings.resamples, "confidence": settings.confidence, "seed": settings.seed}
         options = {"level": settings.level, "published_over": settings.published_over}
         tests = suppression_tests(effects, controls, sets, words, about, **options, **interval)
@@ -103,6 +107,13 @@ def model_tables(
         for note, rows in tests[tests["note"] != ""].groupby(["set", "note"], sort=False).groups.items():
             print(f"  {note[0]}: {note[1]} ({len(rows)} rows)")
     return ModelTables(**{name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()})
+
+
+def _by_task(files: Mapping[str, Sequence[str | Path]]) -> Iterator[tuple[str, tuple[pd.DataFrame, ...]]]:
+    """Yield each task with its `TABLES`, which may be large, one after the other."""
+    for paths in zip(*(files[name] for name in TABLES), strict=True):
+        for parts in zip(*(read_task_tables(path) for path in paths), strict=True):
+            yield parts[0][0], tuple(table for _, table in parts)
 
 
 def gather_tables(paths: Mapping[str, str | Path], columns: Sequence[str] = ()) -> pd.DataFrame:

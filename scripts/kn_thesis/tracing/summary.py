@@ -18,7 +18,7 @@ from kn_thesis.tracing.sites import (
     site_tests,
     total_effects,
 )
-from kn_thesis.tracing.tables import MEASURES, Tracing, measures_of, read_tracing
+from kn_thesis.tracing.tables import MEASURES, Tracing, measures_of, read_tracings
 
 EXAMPLE_COLUMNS = ["prompt", "position", "token", "role", "restored", "layer"]
 HEADS = {
@@ -68,7 +68,7 @@ class Tables:
 
 
 def summarise(
-    folder: str | Path,
+    files: Mapping[str, Mapping[str, Sequence[str | Path]]],
     tasks: Mapping[str, Sequence[str]],
     kinds: Mapping[str, str],
     families: Mapping[str, str],
@@ -78,7 +78,7 @@ def summarise(
     """Build all tables of the chapter.
 
     Args:
-        folder: Folder with the tables of each model in {folder}/{model}/.
+        files: Each model's files of "prompts" and of "effects"; see `tables.read_tracings`.
         tasks: Tasks of each model.
         kinds: "relation" or "paradigm" by task.
         families: Family of each model.
@@ -91,7 +91,8 @@ def summarise(
     interval = {"resamples": settings.resamples, "confidence": settings.confidence, "seed": settings.seed}
     frames: dict[str, list[pd.DataFrame]] = {name: [] for name in ("tracing", "roles", "skipped", "examples")}
     for model, of_model in tasks.items():
-        tracings = {task: read_tracing(Path(folder) / model, task) for task in of_model}
+        by_task = read_tracings(files[model]["prompts"], files[model]["effects"])
+        tracings = {task: by_task[task] for task in of_model}
         key = {"model": model, "family": families[model]}
         sites = site_tests(tracings, kinds, boundary=settings.boundary, level=settings.level, **interval)
         frames["tracing"].append(keyed(sites, key))

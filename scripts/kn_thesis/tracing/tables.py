@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from kn_thesis.files import read_task_tables
+
 # The status of a prompt: traced, or why not.
 TRACED = "traced"
 WRONG = "the model does not answer right"
@@ -62,13 +64,27 @@ def measures_of(kind: str) -> list[str]:
     return ["preference", "probability"] if kind == "paradigm" else ["probability"]
 
 
-def read_tracing(folder: str | Path, task: str) -> Tracing:
-    """Read one model and task from the files {task}.prompts.parquet and {task}.effects.parquet of a folder."""
-    return Tracing(*(pd.read_parquet(Path(folder) / f"{task}.{name}.parquet") for name in ("prompts", "effects")))
+def read_tracings(
+    prompts: Sequence[str | Path], effects: Sequence[str | Path], tasks: Sequence[str] | None = None
+) -> dict[str, Tracing]:
+    """Read one model's tables by task.
+
+    Args:
+        prompts: The files of `Tracing.prompts`, one for each batch of tasks or shard of a task.
+        effects: The files of `Tracing.effects`, in the same order.
+        tasks: Tasks to read; None: all.
+    """
+    parts: dict[str, list[Tracing]] = {}
+    for paths in zip(prompts, effects, strict=True):
+        for (task, about), (_, table) in zip(*(read_task_tables(path, tasks) for path in paths), strict=True):
+            parts.setdefault(task, []).append(Tracing(about, table))
+    return {task: concat_tracing(shards) for task, shards in parts.items()}
 
 
 def concat_tracing(parts: Sequence[Tracing]) -> Tracing:
     """Join the shards of a task. Each lists every prompt and has traced some of them."""
+    if len(parts) == 1:
+        return parts[0]
     prompts = parts[0].prompts.copy()
     for part in parts[1:]:
         traced = part.prompts["status"] == TRACED
