@@ -19,6 +19,7 @@ with logged(snakemake.log[0], snakemake.input):
         published,
         dict(snakemake.params.families),
         models,
+        dict(snakemake.params.inverses),
     )
     for output, rows in ((out.claims, claims), (out.parts, parts)):
         with whole_file(output) as path:

@@ -44,7 +44,7 @@ def around(centre: float, spread: float, random: np.random.Generator) -> np.ndar
 
 
 def localization(told: Mapping[int, str], random: np.random.Generator) -> list[dict]:
-    neurons = {SUPPORTED: (5, 1), NOT_SUPPORTED: (60, 0.5), UNDECIDED: (20.48, 8)}[told[1]]
+    neurons = {SUPPORTED: (5, 0.5), NOT_SUPPORTED: (60, 0.5), UNDECIDED: (20.48, 8)}[told[1]]
     apart = {SUPPORTED: 0.0, NOT_SUPPORTED: -0.4, UNDECIDED: -0.1}[told[2]]
     rows = []
     for kind, shift in (("paradigm", apart), ("relation", 0.0)):

@@ -86,7 +86,13 @@ def test_models_are_combined_under_random_effects() -> None:
         low, high = (middle, high) if scatter(middle) > len(values) - 1 else (low, middle)
     weights = 1 / (errors**2 + low)
     assert estimate.value == pytest.approx((weights * values).sum() / weights.sum(), rel=1e-4)
-    assert estimate.se == pytest.approx(1 / math.sqrt(weights.sum()), rel=1e-3) and estimate.units == 30
+    # Hartung and Knapp: the weighted scatter over its degrees of freedom, and Student's t. It is 1 at this variance.
+    assert scatter(low) == pytest.approx(len(values) - 1) and estimate.df == 2 and estimate.units == 30
+    assert estimate.se == pytest.approx(1 / math.sqrt(weights.sum()), rel=1e-3)
+    reach = stats.t.ppf(0.975, 2) * estimate.se
+    assert (estimate.low, estimate.high) == pytest.approx((estimate.value - reach, estimate.value + reach))
+    alike = combined([Estimate(0.2, 0.1, 0, 0, 10), Estimate(0.2, 0.1, 0, 0, 10)])
+    assert alike.se == pytest.approx(0.1 / math.sqrt(2)) and alike.df == 1  # agreement by luck is no certainty
     one = Estimate(0.2, 0.1, 0.0, 0.4, 10, df=4)
     assert combined([one, missing("none")]) is one
     assert combined([missing("few", 2), missing("none")]).units == 2
@@ -161,7 +167,7 @@ def test_layers_by_task_by_hand() -> None:
     assert none["share"].isna().all() and len(none) == 3
 
 
-@pytest.mark.parametrize("kind", ["mean", "difference", "share", "clustered share"])
+@pytest.mark.parametrize("kind", ["mean", "difference", "share", "clustered share", "relations", "models"])
 def test_at_the_bound_chance_alone_seldom_makes_a_verdict(kind: str) -> None:
     """If the true value is the bound, each side is favoured in at most about 5 % of studies."""
     random = np.random.default_rng(7)
@@ -173,6 +179,10 @@ def test_at_the_bound_chance_alone_seldom_makes_a_verdict(kind: str) -> None:
             estimate, bound = difference_of(random.normal(0, 1, 8), random.normal(0.1, 2, 5), 3, "task"), -0.1
         elif kind == "share":
             estimate, bound = share_of(random.binomial(30, 0.5, 3), [30] * 3, clustered=False), 0.5
+        elif kind == "relations":  # few, and their edits succeed at very different rates
+            estimate, bound = share_of(random.binomial(30, random.beta(2, 2, 4)), [30] * 4, clustered=True), 0.5
+        elif kind == "models":  # of one family each, on the same four tasks
+            estimate, bound = combined([mean_of(random.normal(0, 1, 4), 3, "task") for _ in range(3)]), 0.0
         else:  # tasks differ: their own shares vary around the bound
             own = random.beta(2, 18, 8)
             estimate, bound = share_of(random.binomial(50, own), [50] * 8, clustered=True), 0.1

@@ -88,6 +88,7 @@ rule judge_claims:
         "../../envs/statistics.yaml"
     params:
         code=code("judge_claims"),
+        inverses=TASKS.inverses,
         tables=JUDGED,
         families={name: model.family for name, model in STUDY.models.items()},
         together=TASKS.first_of_family,

@@ -198,6 +198,13 @@ class StudyTasks:
         return {link: name for link, name in names.items() if name in asked}
 
     @cached_property
+    def inverses(self) -> dict[str, str]:
+        """Relations that state another edited relation's facts the other way round, with that relation."""
+        edited = [task for task in self.study.editing.tasks if self.table[task].kind == "relation"]
+        pairs = ((task, self.table[task].inverse) for task in edited)
+        return {task: other for task, other in pairs if other in edited and edited.index(other) < edited.index(task)}
+
+    @cached_property
     def examples(self) -> tuple[Example, ...]:
         """The example edits. Raises UserError for a file that cannot be read."""
         file = self.study.editing.examples

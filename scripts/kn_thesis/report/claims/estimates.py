@@ -129,7 +129,11 @@ def share_of(successes: Sequence[float], trials: Sequence[float], clustered: boo
 
 
 def combined(estimates: Sequence[Estimate]) -> Estimate:
-    """Combine estimates of one number under random effects (Paule and Mandel's variance), with a normal interval.
+    """Combine estimates of one number under random effects, for few of them.
+
+    The variance between them is Paule and Mandel's; error and interval are Hartung, Knapp, Sidik and Jonkman's, with
+    Student's t of one degree of freedom less than there are estimates. Where these agree by luck, the error is not
+    taken for smaller than the random-effects one (Röver et al. 2015, doi:10.1186/s12874-015-0091-1).
 
     Args:
         estimates: those without a standard error are left out; a single one is returned as it is.
@@ -145,10 +149,12 @@ def combined(estimates: Sequence[Estimate]) -> Estimate:
     values, variances = np.array([one.value for one in known]), np.array([one.se**2 for one in known])
     with np.errstate(divide="ignore"):  # in its I², when all estimates are equal
         effects = combine_effects(values, variances, method_re="iterated")
-    value, se = float(effects.mean_effect_re), float(effects.sd_eff_w_re)
+    value, df = float(effects.mean_effect_re), len(known) - 1
+    se = float(max(effects.sd_eff_w_re, effects.sd_eff_w_re_hksj))
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, df)) * se
     minimum, maximum = (0.0, 1.0) if all(one.trials for one in known) else (-math.inf, math.inf)
-    low, high = max(minimum, value - _Z * se), min(maximum, value + _Z * se)
-    return Estimate(value, se, low, high, units=sum(one.units for one in known))
+    low, high = max(minimum, value - reach), min(maximum, value + reach)
+    return Estimate(value, se, low, high, units=sum(one.units for one in known), df=df)
 
 
 def evidence(estimate: Estimate, side: str, bound: float) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """Judge the claims: from the study's tables to verdicts, by the rule at the head of resources/claims.yaml.
 
 `judge` estimates every part of every claim in every model, derives p-values for and against each claim, corrects them
-over claims (Holm) and over variants of a method (Bonferroni), and does the same over models.
+over claims (Holm) and over the variants of a method that do not lead (Bonferroni), and does the same over models.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from kn_thesis.stats import holm
 SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
 OPPOSITE = {SUPPORTED: NOT_SUPPORTED, NOT_SUPPORTED: SUPPORTED}
 HOLDS = {(True, False): "yes", (False, True): "no"}
+FEWEST_MODELS = 2  # that were asked a claim, for a verdict over models
 NUMBERS = ["unit", "units", "effect", "low", "high", "side", "bound", "form", "published", "published_text", "place"]
 CLAIM_COLUMNS = ["claim", "says", "chapter", "model", "family", "variant", "headline", "verdict", "deciding", "part"]
 CLAIM_COLUMNS += ["measure", *NUMBERS, "test", "p_for", "p_against", "p_for_holm", "p_against_holm", "asked", "note"]
@@ -42,7 +43,7 @@ class Case:
         variant: the editor that the claim is judged by; "" for a claim that is not about edits.
         estimates: one per part.
         tails: p-values for and against each part.
-        variants: number of variants of the method in this model.
+        variants: number of cases that share the correction: 1 for the leading variant, else all others of the model.
         headline: whether this variant leads.
         p_for_holm: corrected p-value for the claim.
         p_against_holm: corrected p-value against the claim.
@@ -68,8 +69,16 @@ class Case:
         return [number for number, one in enumerate(self.estimates) if not (one.note and not one.units)]
 
     @property
+    def asked(self) -> bool:
+        """Whether all parts that the claim needs were asked; without one of them there is no verdict."""
+        needed = {number for number, part in enumerate(self.claim.parts) if part.needed}
+        return bool(self.applicable) and needed <= set(self.applicable)
+
+    @property
     def p(self) -> tuple[float, float]:
-        """P-values for the claim and against it, before Holm's correction; nan if a part has none."""
+        """P-values for the claim and against it, before Holm's correction; nan if a part has none or was not asked."""
+        if not self.asked:
+            return math.nan, math.nan
         tails = [self.tails[number] for number in self.applicable]
         fors, againsts = [tail[0] for tail in tails], [tail[1] for tail in tails if not math.isnan(tail[1])]
         weakest = max(fors) if fors and not any(map(math.isnan, fors)) else math.nan
@@ -91,6 +100,7 @@ def judge(
     published: Mapping[str, Any],
     families: Mapping[str, str],
     together: Sequence[str],
+    inverses: Mapping[str, str] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Judge all claims in all models and over models.
 
@@ -102,6 +112,8 @@ def judge(
         published: resources/published.yaml.
         families: family of each model, in order.
         together: the models that are combined. Models of other worlds are judged, but do not replicate these.
+
+        inverses: relations that state another one's facts the other way round, with that relation.
 
     Returns:
         claims.csv and claim_parts.csv.
@@ -121,6 +133,9 @@ def judge(
         UserError: a claim names a table or a measure that does not exist.
     """
     _check(rules, tables)
+    if "editing" in tables:
+        editing = tables["editing"]
+        tables = {**tables, "editing": editing.assign(facts=editing["task"].replace(dict(inverses or {})))}
     # models.csv, and tables without a column `task`, stay complete.
     by_task = {name: one for name, one in tables.items() if name != "models" and {"model", "task"} <= set(one)}
     failed = unlearned_tasks(tables["models"])
@@ -166,9 +181,11 @@ def _cases(claim: Claim, tables: Mapping[str, pd.DataFrame], model: str, rules: 
         yield Case(claim, model, "", [nothing] * len(claim.parts), [(math.nan, math.nan)] * len(claim.parts))
         return
     cases = [_case(claim, own, model, variant, rules) for variant in variants or [""]]
-    best = max(range(len(cases)), key=lambda number: _rank(cases[number].estimates[0]))
-    for number, case in enumerate(cases):
-        case.variants, case.headline = len(cases), number == best
+    # The editor that bears the method's name leads, whether or not its edits take; without one, the study's first.
+    first = next((case for case in cases if case.variant == claim.method), cases[0])
+    for case in cases:
+        case.headline = case is first
+        case.variants = 1 if case.headline else len(cases) - 1
     yield from sorted(cases, key=lambda case: not case.headline)
 
 
@@ -192,30 +209,33 @@ def _tails(claim: Claim, estimates: Sequence[Estimate]) -> list[tuple[float, flo
     return [MEASURES[part.measure].weigh(estimate, part.side, part.bound) for part, estimate in both]
 
 
-def _rank(estimate: Estimate) -> float:
-    """Rank variants by their first part: a method is judged where its edits work best, even if it is said to fail."""
-    return -math.inf if math.isnan(estimate.value) else estimate.value
-
-
 def _together(claim: Claim, cases: Sequence[Case]) -> tuple[Case, list[str]]:
-    """A claim over models, from the leading case of each, and their verdicts."""
-    leading = [case for case in cases if case.claim is claim and case.headline]
-    estimates = [
-        MEASURES[part.measure].combine([case.estimates[number] for case in leading])
-        for number, part in enumerate(claim.parts)
-    ]
+    """A claim over models, from the leading case of each model that was asked it, and their verdicts."""
+    leading = [case for case in cases if case.claim is claim and case.headline and case.asked]
+    if len(leading) < FEWEST_MODELS:
+        models = ", ".join(case.model for case in leading) or "no model"
+        nothing = missing(f"{models} was asked all that it needs; a verdict over models needs {FEWEST_MODELS}")
+        estimates = [nothing] * len(claim.parts)
+    else:
+        estimates = [
+            MEASURES[part.measure].combine([case.estimates[number] for case in leading])
+            for number, part in enumerate(claim.parts)
+        ]
     variants = list(dict.fromkeys(case.variant for case in leading if case.variant))
-    most_variants = max((case.variants for case in leading), default=1)
-    over = Case(claim, OVER_MODELS, " ".join(variants), estimates, _tails(claim, estimates), most_variants)
+    over = Case(claim, OVER_MODELS, " ".join(variants), estimates, _tails(claim, estimates))
     return over, [case.verdict for case in leading]
 
 
 def _correct(cases: Sequence[Case], level: float) -> None:
-    """Set corrected p-values and verdicts: Holm over the leading cases, Bonferroni for the other variants."""
+    """Set corrected p-values and verdicts: Holm over the leading cases, Bonferroni for the other variants.
+
+    Claims without a p-value count as well, so that asking less does not correct less.
+    """
     leading = [case for case in cases if case.headline]
-    both = [holm([case.p[side] for case in leading]) for side in (0, 1)]
+    both = [holm([_last(case.p[side]) for case in leading]) for side in (0, 1)]
     for case, *corrected in zip(leading, *both, strict=True):
-        case.p_for_holm, case.p_against_holm = map(float, corrected)
+        known = (math.nan if math.isnan(p) else float(q) for p, q in zip(case.p, corrected, strict=True))
+        case.p_for_holm, case.p_against_holm = known
     for case in cases:
         if not case.headline:
             case.p_for_holm, case.p_against_holm = (_times(p, len(leading)) for p in case.p)
@@ -250,7 +270,7 @@ def _claim_row(case: Case, families: Mapping[str, str], published: Mapping[str, 
         | {"verdict": case.verdict, "deciding": names[case.deciding], "part": part.name, "measure": part.says}
         | _numbers(part, estimate, published)
         | {"p_for": case.p[0], "p_against": case.p[1]}
-        | {"p_for_holm": case.p_for_holm, "p_against_holm": case.p_against_holm, "asked": bool(case.applicable)}
+        | {"p_for_holm": case.p_for_holm, "p_against_holm": case.p_against_holm, "asked": case.asked}
         | {"note": "; ".join(filter(None, notes))}
     )
 

@@ -39,8 +39,9 @@ RESAMPLES = 2000
 SEED = 1
 DETERMINER_NOUN = "determiner_noun_agreement"  # prefix of the paradigms' names
 OPERATION = "erase"
-# A model without any knowledge meets the first and cannot meet the second: judged by questions that it could answer.
-OF_KNOWN = ("symmetry_old", "locality")
+# Judged by questions that the model could answer before the edit: without that knowledge, their answer shows nothing.
+OF_KNOWN = ("symmetry_new", "symmetry_old", "synonymy", "locality")
+FEWEST_KNOWN = 10  # edits with such a question, below which a criterion is not asked
 POOLED = "all"  # `task` of the rows over all tasks
 BY_CHANCE = 0.05  # share of tasks that show a reversed site by chance: each has two one-sided tests at 2.5 %
 # bert-base-cased's MLP neurons: layers × intermediate size (Devlin et al. 2019, §3)
@@ -211,7 +212,12 @@ def _slope(row: pd.Series, sign: int, words: str = "n_words") -> Estimate:
 
 
 def criterion(tables: Tables, model: str, minimum: int, kind: str, name: str, editor: str) -> Estimate:
-    """Share of one editor's edits that meet a criterion, pooled over tasks of a kind; from editing.csv."""
+    """Share of one editor's edits that meet a criterion, over tasks of a kind; from editing.csv.
+
+    Edits are trials, sets of facts (column `facts`) are clusters: edits of a relation share its wordings, objects and
+    layer, and a relation and its inverse state the same facts. With one set, edits are independent trials. Criteria of
+    `OF_KNOWN` count edits with a question that the model could answer before.
+    """
     table = tables["editing"]
     rows = table[(table["model"] == model) & (table["editor"] == editor) & (table["kind"] == kind)]
     rows = rows[(rows["criterion"] == name) & (rows["task"] != POOLED)]
@@ -219,9 +225,14 @@ def criterion(tables: Tables, model: str, minimum: int, kind: str, name: str, ed
     rows = rows[rows[share].notna() & (rows[edits] > 0)]
     if rows.empty:
         return missing("no edit was asked this")
+    if name in OF_KNOWN and rows[edits].sum() < FEWEST_KNOWN:
+        return missing(
+            f"{rows[edits].sum():.0f} edits ask what the model knew before: at least {FEWEST_KNOWN} are needed"
+        )
     if rows[edits].sum() < minimum:
         return missing(f"{rows[edits].sum():.0f} edits: at least {minimum} are needed", int(rows[edits].sum()))
-    return share_of(rows[share] * rows[edits], rows[edits], clustered=False)
+    met = (rows[share] * rows[edits]).groupby(rows["facts"], sort=False).sum()
+    return share_of(met, rows.groupby("facts", sort=False)[edits].sum(), clustered=True)
 
 
 # Claim 12: causal tracing

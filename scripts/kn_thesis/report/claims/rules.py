@@ -34,6 +34,7 @@ class Part:
         form: how values are written, as a number or in percent.
         published: key of the published value in `measures.VALUES`, or the published result in words.
         place: where that was read.
+        needed: whether the claim has a verdict only if this part was asked.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Part:
     form: str = "number"
     published: str = ""
     place: str = ""
+    needed: bool = True
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,8 @@ def _part(entry: Any, where: str) -> Part:
     if not isinstance(entry.get("of", {}), Mapping):
         raise UserError(f"{where}: `of` must have `key: value` entries")
     part = Part(**entry)
+    if not isinstance(part.needed, bool):
+        raise UserError(f"{where}, {part.name}: `needed` must be true or false, not {part.needed!r}")
     if part.side not in SIDES or part.form not in FORMS:
         raise UserError(
             f"{where}, {part.name}: `side` must be one of {', '.join(SIDES)} and `form` one of {', '.join(FORMS)}, "
