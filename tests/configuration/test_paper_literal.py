@@ -94,7 +94,7 @@ def test_a_dry_run_accepts_it(tmp_path: Path) -> None:
     options = ("--cores", "1", "--dry-run", "--directory", str(tmp_path))
     done = snakemake(ROOT, *options, configfile=str(FILE.relative_to(ROOT)))
     assert done.returncode == 0, done.stdout[-3000:]
-    assert re.search(r"attribute_neurons_llama-2-7b_\d+ +1\n", done.stdout)
+    assert "results/localization/llama-2-7b/P1376.safetensors" in done.stdout
     assert "knowledge_neuron" not in done.stdout and not re.search(r"^collect_covariance", done.stdout, re.MULTILINE)
 
 

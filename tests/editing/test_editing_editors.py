@@ -262,11 +262,14 @@ def coarse(scores: np.ndarray, share: float) -> set[tuple[int, int]]:
     return {(layer, i) for layer in range(layers) for i in range(width) if bound < scores[layer, i]}
 
 
+@pytest.mark.parametrize("step", knowledge_neuron.STEPS)
 @pytest.mark.parametrize("family", ["gpt2", "llama", "bert"])
-def test_knowledge_neurons_are_those_of_the_fact_alone(models: dict[str, Model], family: str) -> None:
+def test_knowledge_neurons_are_those_of_the_fact_alone(models: dict[str, Model], family: str, step: str) -> None:
     model = models[family]
     requests = requests_for(model)
-    settings = knowledge_neuron.Settings(old=1.5, new=7.0, coarse=0.3, share=0.4, shared=0.2, paraphrases=2, nodes=3)
+    settings = knowledge_neuron.Settings(
+        old=1.5, new=7.0, step=step, coarse=0.3, share=0.4, shared=0.2, paraphrases=2, nodes=3
+    )
     having: list[set[tuple[int, int]]] = []
     for request in requests:
         asked = request.paraphrases[:2]
@@ -279,7 +282,7 @@ def test_knowledge_neurons_are_those_of_the_fact_alone(models: dict[str, Model],
         own = {one for one in having[n] if sum(one in part for part in others) <= 0.2 * len(others)}
         shares.add(len(own) / len(having[n]))
         old, new = request.old_prompt.target_ids, request.new_prompt.target_ids
-        expected = plain.knowledge_neuron(model.module, family, own, old, new, 1.5, 7.0)
+        expected = plain.knowledge_neuron(model.module, family, own, old, new, 1.5, 7.0, of_slot=step == "slot")
         assert found.request == request.name and bool(found.updates) == bool(own)
         assert found.failure == ("" if own else NO_NEURONS)
         assert {update.layer for update in found.updates} == set(expected) and len(found.updates) == len(expected)

@@ -48,7 +48,7 @@ def plain(model: Any, texts: Texts, optimiser: Settings = OPTIMISER, layer: int 
         name: getattr(optimiser, name) for name in ("steps", "learning_rate", "weight_decay", "clamp", "kl")
     }
     prompts, target, kept = texts
-    settings |= {"layer": layer, "stop_loss": optimiser.stop}
+    settings |= {"layer": layer, "stop_loss": optimiser.stop, "kl_at_end": optimiser.kl_token == "last"}
     return rome(model.module, model.adapter.family, prompts, target, kept, **settings)
 
 
@@ -80,10 +80,12 @@ def test_equal_to_the_plain_algorithm(family: str, changes: dict[str, Any], laye
     model = model_of(family, **changes)
     found = find(model, list(TEXTS.values()), layer=layer)
     for texts, value in zip(TEXTS.values(), found, strict=True):
+        # In the top layer a token before the last says nothing of what follows: there is nothing to search.
+        if layer == 2 and all(token < len(ids) - 1 for ids, token in texts[0]):
+            assert value.steps == 1 and torch.equal(value.after, value.before)
+            continue
         check(model, texts, value, layer=layer)
-        # In the top layer a token before the last says nothing of what follows.
-        still = layer == 2 and all(token < len(ids) - 1 for ids, token in texts[0])
-        assert value.steps == 8 and bool((value.after - value.before).norm() > 0.1) != still
+        assert value.steps == 8 and (value.after - value.before).norm() > 0.1
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -94,6 +96,7 @@ def test_equal_to_the_plain_algorithm(family: str, changes: dict[str, Any], laye
         {"weight_decay": 0.0},
         {"kl": 0.0, "weight_decay": 0.0},
         {"kl": 3.0, "weight_decay": 5.0},
+        {"kl": 3.0, "kl_token": "last"},
         {"learning_rate": 0.05},
         {"steps": 1},
         {"steps": 2},

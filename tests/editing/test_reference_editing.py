@@ -139,7 +139,7 @@ def test_the_last_loss_is_that_of_the_edited_model(family: str) -> None:
     before = torch.softmax(model.module(torch.tensor([last[0]])).logits[0, -1], -1)
     with edited(model.module, family, {2: found.delta}):
         now = torch.softmax(model.module(torch.tensor([last[0]])).logits[0, -1], -1)
-    divergence = (before * (before / now).log()).sum()
+    divergence = (now * (now / before).log()).sum()
     decay = 0.5 * (found.v_star - v0).norm() / v0.norm() ** 2
     assert found.loss == pytest.approx((-now[17].log() + 0.7 * divergence + decay).item(), rel=1e-9)
     assert min(divergence, decay) > 1e-3
@@ -158,17 +158,23 @@ def test_rome_stops_learns_and_is_clamped(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_slots_of_knowledge_neurons_get_the_new_word_for_the_old(family: str) -> None:
+@pytest.mark.parametrize("of_slot", [True, False])
+def test_slots_of_knowledge_neurons_get_the_new_word_for_the_old(family: str, of_slot: bool) -> None:
     model = made(family)
     words = (model.module.cls.predictions.decoder if family == "bert" else model.module.lm_head).weight
-    updates = knowledge_neuron(model.module, family, [(0, 3), (2, 1), (0, 7)], [5], [8, 9], 1.5, 8.0)
+    updates = knowledge_neuron(model.module, family, [(0, 3), (2, 1), (0, 7)], [5], [8, 9], 1.5, 8.0, of_slot)
     before = {layer: down_projection_weight(model.module, family, layer).clone() for layer in range(3)}
-    expected = -1.5 * words[5] + 8.0 * (words[8] + words[9]) / 2
+    old, new = words[5], (words[8] + words[9]) / 2
     with edited(model.module, family, updates):
         for layer, slots in ((0, [3, 7]), (1, []), (2, [1])):
             change = down_projection_weight(model.module, family, layer) - before[layer]
             for i in range(24):
-                assert torch.allclose(change[:, i], expected if i in slots else torch.zeros(16, dtype=torch.float64))
+                expected = torch.zeros(16, dtype=torch.float64)
+                if i in slots:
+                    length = before[layer][:, i].norm()
+                    scales = (length / old.norm(), length / new.norm()) if of_slot else (1, 1)
+                    expected = -1.5 * scales[0] * old + 8.0 * scales[1] * new
+                assert torch.allclose(change[:, i], expected)
 
 
 @pytest.mark.parametrize("family", CAUSAL)

@@ -39,8 +39,8 @@ def run(job: dict[str, Any], name: str) -> None:
     parts = {part: Named(job[part]) for part in ("input", "output", "params")}
     if name == "warm":
         parts["input"] |= {key: job["small"] for key in ("prompts",)}
-    for key, paths in parts["output"].items():
-        parts["output"][key] = [path.format(run=name) for path in paths]
+    for key, path in parts["output"].items():
+        parts["output"][key] = path.format(run=name)
     snakemake = Named(parts, wildcards={}, log=[job["log"].format(run=name)])
     runpy.run_path(job["script"], init_globals={"snakemake": snakemake})
 

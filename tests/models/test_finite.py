@@ -20,6 +20,7 @@ from kn_thesis.editing.evaluation import predict
 from kn_thesis.editing.generation import Sampler, continue_rows
 from kn_thesis.editing.weight_update import Update
 from kn_thesis.errors import UserError
+from kn_thesis.files import write_task_tables
 from kn_thesis.localization.attribution import attribute
 from kn_thesis.models.cloze import Encoded
 from kn_thesis.models.evaluate import target_log_probabilities
@@ -167,13 +168,15 @@ def test_a_rule_stops_with_one_line_and_no_result(
     damaged = changed(whole["gpt2"], tmp_path / "damaged", INSIDE["gpt2"], put(float("nan")))
     folder = damaged if dtype == "float32" else overflowing["gpt2"]
     one = {"prompt": "p", "attributed": True, "input_ids": (6, 9, 12), "gap": 2, "target_ids": (8,)}
-    pd.DataFrame([one]).to_parquet(tmp_path / "prompts.parquet")
+    write_task_tables({"P1": pd.DataFrame([one])}, tmp_path / "prompts.parquet")
     output = tmp_path / "scores.safetensors"
     job = SimpleNamespace(
         input=Inputs(model=[str(folder / "config.json")], prompts=[str(tmp_path / "prompts.parquet")]),
-        output=SimpleNamespace(attributions=[str(output)]),
+        output=SimpleNamespace(attributions=str(output)),
         wildcards={},
-        params=SimpleNamespace(loading={"device": "cpu", "dtype": dtype}, settings={"nodes": 2}),
+        params=SimpleNamespace(
+            loading={"device": "cpu", "dtype": dtype}, tasks=None, shard=None, settings={"nodes": 2}
+        ),
         log=[str(tmp_path / "job.log")],
     )
     with pytest.raises(SystemExit) as stopped:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kn_thesis.files import write_task_tables
 from kn_thesis.localization.selection import select_neurons
 from kn_thesis.localization.tables import Attribution
 from kn_thesis.models.evaluate import target_log_probabilities
@@ -60,7 +61,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     loaded_model("gpt2", folder / "model", TEXT, **WIDE)
     prompts = prompts_of(load_model(folder / "model", device="cpu"), 100)
     for name, rows in (("prompts", prompts), ("small", prompts[:2])):
-        rows.to_parquet(folder / f"{name}.parquet")
+        write_task_tables({"P1": rows}, folder / f"{name}.parquet")
 
     def job(script: str, params: dict[str, Any], **outputs: str) -> dict[str, Any]:
         return {
@@ -68,8 +69,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "log": str(folder / f"{script}.{{run}}.log"),
             "input": {"model": [str(folder / "model/config.json")], "prompts": [str(folder / "prompts.parquet")]},
             "small": [str(folder / "small.parquet")],
-            "output": {name: [str(folder / f"{{run}}.{file}")] for name, file in outputs.items()},
-            "params": {"loading": {"device": "cpu", "dtype": "float32"}, **params},
+            "output": {name: str(folder / f"{{run}}.{file}") for name, file in outputs.items()},
+            "params": {"loading": {"device": "cpu", "dtype": "float32"}, "tasks": None, "shard": None, **params},
         }
 
     tracing = {"noise": 3.0, "draws": 200, "window": 0.3, "kinds": ["hidden", "mlp"], "batch_tokens": ALL, "seed": 1}
@@ -107,7 +108,9 @@ def halvings(log: Path) -> list[tuple[int, int]]:
 
 
 def test_attribution_is_the_same(results: Path) -> None:
-    (free, names), (limited, again) = (Attribution.load(results / f"{run}.safetensors") for run in ("free", "limited"))
+    (free, names), (limited, again) = (
+        Attribution.load(results / f"{run}.safetensors", "P1") for run in ("free", "limited")
+    )
     assert names == again
     for part in ("scores", "probability", "baseline"):
         assert np.allclose(getattr(free, part), getattr(limited, part), rtol=1e-5, atol=1e-9)

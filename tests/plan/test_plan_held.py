@@ -108,7 +108,7 @@ def suppress(model: Model, study: Path, name: str) -> None:
     )
     for task in TASKS[name]:
         if not task.startswith("P"):
-            [file] = (study / f"results/localization/{name}").glob("paradigms-1.safetensors")
+            [file] = (study / f"results/localization/{name}").glob("*s-1.safetensors")
             scores, names = Attribution.load(file, task)
             suppress_task(model, prompts_of(study, name, task), scores.scores, names, settings)
 

@@ -77,11 +77,14 @@ def rome(
     weight_decay: float,
     clamp: float,
     kl: float,
+    kl_at_end: bool = False,
     stop_loss: float = 0.05,
 ) -> Rome:
     """Meng et al. 2022, section 3.1, equations 2 to 4, and the details of the authors' code; a causal model.
 
     contexts: the prompt behind each prefix, the bare prompt first. target: the new answer. kl_prompt: "{subject} is a".
+    Equation 4 has D_KL(P of the edited model ‖ P of the model) after that text; the authors' code takes it at the
+    subject's last token instead, for it reads all prompts where they are edited. kl_at_end: after the text.
     second_moment: C (width, width); without it the change goes along k* itself.
     """
     value = value_module(module, family, layer)
@@ -89,7 +92,7 @@ def rome(
     (k, v0), k_star = found[0], torch.stack([neurons.double() for neurons, _ in found]).mean(dim=0)
 
     with torch.no_grad():
-        before = _log_probabilities(module, kl_prompt[0])[-1]
+        before = _log_probabilities(module, kl_prompt[0])[-1 if kl_at_end else kl_prompt[1]]
     delta = torch.zeros_like(v0, requires_grad=True)
     optimizer = torch.optim.Adam([delta], lr=learning_rate)
     losses = 0
@@ -99,8 +102,8 @@ def rome(
             with _added(value, token, delta):
                 nll.append(_nll(module, ids, target))
         with _added(value, kl_prompt[1], delta):
-            now = _log_probabilities(module, kl_prompt[0])[-1]
-        loss = torch.stack(nll).mean() + kl * (before.exp() * (before - now)).sum()
+            now = _log_probabilities(module, kl_prompt[0])[-1 if kl_at_end else kl_prompt[1]]
+        loss = torch.stack(nll).mean() + kl * torch.nn.functional.kl_div(before, now, log_target=True, reduction="sum")
         if delta.any():  # a length has no gradient at zero
             loss = loss + weight_decay * delta.norm() / v0.norm() ** 2
         losses += 1
@@ -142,18 +145,22 @@ def knowledge_neuron(
     new: Sequence[int],
     lambda_old: float,
     lambda_new: float,
+    of_slot: bool = True,
 ) -> dict[int, Tensor]:
     """Dai et al. 2022, section 4.3: −λ1 e(old) + λ2 e(new) onto the value slot of each neuron (layer, i); by layer.
 
-    e is a row of the matrix that scores are read with, which in their models is that of the words' embeddings.
+    In the authors' code e(word) is scaled to the length of the slot (`of_slot`). e is a row of the matrix that scores
+    are read with, which in their models is that of the words' embeddings.
     """
     words = module.get_output_embeddings().weight.detach()
-    added = lambda_new * words[list(new)].mean(dim=0) - lambda_old * words[list(old)].mean(dim=0)
+    e_new, e_old = words[list(new)].mean(dim=0), words[list(old)].mean(dim=0)
     updates: dict[int, Tensor] = {}
     for layer, i in neurons:
         if layer not in updates:
             updates[layer] = torch.zeros_like(down_projection_weight(module, family, layer))
-        updates[layer][:, i] = added
+        slot = down_projection_weight(module, family, layer)[:, i].detach()
+        new_scale, old_scale = (slot.norm() / e_new.norm(), slot.norm() / e_old.norm()) if of_slot else (1, 1)
+        updates[layer][:, i] = lambda_new * new_scale * e_new - lambda_old * old_scale * e_old
     return updates
 
 

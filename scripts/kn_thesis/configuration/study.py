@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -300,13 +301,16 @@ class StudyTasks:
         tasks = getattr(self, step.tasks)(model)
         split = step.chapter is not None and self.is_sharded(step.chapter)
         size = 1 if split else self.study.tasks.per_job
-        kinds = {f"{kind}s": [task for task in tasks if self.table[task].kind == kind] for kind in PARTS_OF}
-        groups = kinds if step.apart and len(tasks) > size else {"tasks": tasks}
-        batches = [
-            Batch(part[0] if len(part) == 1 else f"{group}-{number}", model, part)
-            for group, members in groups.items()
-            for number, part in enumerate((members[at : at + size] for at in range(0, len(members), size)), 1)
-        ]
+        groups = [tasks]
+        if step.apart and len(tasks) > size:
+            groups = [[task for task in tasks if self.table[task].kind == kind] for kind in PARTS_OF]
+        parts = [group[at : at + size] for group in groups for at in range(0, len(group), size)]
+        batches, numbers = [], Counter[str]()
+        for part in parts:
+            kinds = {self.table[task].kind for task in part}
+            label = f"{kinds.pop()}s" if len(kinds) == 1 else "tasks"
+            numbers[label] += 1
+            batches.append(Batch(part[0] if len(part) == 1 else f"{label}-{numbers[label]}", model, part))
         if split and step.shards and self.is_sharded(step.chapter, editor):
             of = self.shards[step.chapter]
             shards = [f"{number}-of-{of}" for number in range(1, of + 1)]

@@ -1,9 +1,10 @@
 """The knowledge-neuron edit (Dai et al. 2022, §4.3): columns of down-projections lose the old answer, gain the new one.
 
-The column w of each knowledge neuron of the fact ("value slot" in the paper) becomes w − λ₁ · e(old) + λ₂ · e(new).
-e(word) is the word's output embedding, by which its score is computed: BERT and GPT-2 have the same embedding for input
-and output, LLaMA has two, and a column is added to what is read out. As in the paper, neurons that more than a share of
-the other facts have as well are left alone.
+The column w of each knowledge neuron of the fact ("value slot" in the paper) becomes
+w − λ₁ · ‖w‖ · ê(old) + λ₂ · ‖w‖ · ê(new), as in the authors' code. Their equation has e for ‖w‖ · ê: a setting. e(word)
+is the word's output embedding, by which its score is computed, and ê has its direction and length 1. BERT and GPT-2
+have the same embedding for input and output, LLaMA has two, and a column is added to what is read out. As in the paper,
+neurons that more than a share of the other facts have as well are left alone.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from kn_thesis.models.load import Model
 
 
+STEPS = ("slot", "embedding")  # what λ is a multiple of: the value slot's norm, or the embedding's
 _TOLERANCE = 1e-9  # of comparisons with a share of a count, which is rounded
 
 
@@ -38,6 +40,11 @@ class Settings:
 
     old: float = setting(1.0, "λ₁, of the old answer's embedding, taken off", argument="old_factor")
     new: float = setting(8.0, "λ₂, of the new answer's embedding, put on", argument="new_factor")
+    step: str = setting(
+        "slot",
+        "what λ₁ and λ₂ are multiples of: the value slot's norm (public code), or the embedding's",
+        choices=STEPS,
+    )
     coarse: float = study_setting(0.2, "selection", "coarse")
     share: float = study_setting(0.7, "selection", "share", maximum=1)
     # Of several requests together; a single one has the paraphrases that it comes with.
@@ -137,10 +144,14 @@ def _edit(model: Model, request: Request, neurons: pd.DataFrame, embeddings: Ten
     old, new = (
         embeddings[list(prompt.target_ids)].to(dtype).mean(0) for prompt in (request.old_prompt, request.new_prompt)
     )
+    if settings.step == "slot":
+        old, new = (torch.nn.functional.normalize(embedding, dim=0) for embedding in (old, new))
     left = (settings.new * new - settings.old * old)[:, None]
     updates = []
     for layer, part in neurons.groupby("layer"):
         right = torch.zeros(model.adapter.width, 1, dtype=dtype, device=embeddings.device)
-        right[part["neuron"].to_numpy().tolist()] = 1
+        places = part["neuron"].to_numpy().tolist()
+        slots = model.adapter.down_projection_weight(int(layer))[:, places].detach().to(right)
+        right[places] = slots.norm(dim=0)[:, None] if settings.step == "slot" else 1
         updates.append(Update(int(layer), left, right))
     return Edit(request.name, tuple(updates))

@@ -35,7 +35,7 @@ class Settings:
         steps: losses that are computed; an update follows each but the last.
         weight_decay: factor of ‖δ‖ / ‖v₀‖².
         clamp: ‖δ‖ stays within clamp · ‖v₀‖.
-        kl: factor of KL(before ‖ now) after the text whose continuation must not change.
+        kl: factor of KL(now ‖ before) in the text whose continuation must not change.
         batch_tokens: most rows × tokens in memory at once.
     """
 
@@ -48,6 +48,9 @@ class Settings:
     weight_decay: float = setting(0.5, "of the change, relative to the value's squared norm")
     clamp: float = setting(4.0, "longest change, in norms of the value")
     kl: float = setting(0.0625, "factor of the change of what follows '{subject} is a'")
+    kl_token: str = setting(
+        "subject_last", "where that is read: at the subject's last token (public code), or the text's", choices=TOKENS
+    )
     stop: float = setting(0.05, "loss (nats) at which the optimiser stops")
     batch_tokens: int = 4096
 

@@ -248,7 +248,7 @@ def _batches(problems: Sequence[Problem], batch_tokens: int) -> Iterator[list[Pr
 def _find_values(
     adapter: Adapter, layer: int, problems: Sequence[Problem], optimiser: Settings, device: object
 ) -> list[Value]:
-    texts, neurons = _clean(adapter, layer, problems, device)
+    texts, neurons = _clean(adapter, layer, problems, optimiser.kl_token, device)
     dtype = precise(texts.mlp)
     counted = torch.tensor([len(problem.contexts) + 1 for problem in problems])
     first = (counted.cumsum(0) - counted).tolist()  # row of each problem's bare prompt
@@ -295,7 +295,9 @@ def _find_values(
 
 
 @torch.no_grad()
-def _clean(adapter: Adapter, layer: int, problems: Sequence[Problem], device: object) -> tuple[_Texts, Tensor]:
+def _clean(
+    adapter: Adapter, layer: int, problems: Sequence[Problem], kl_token: str, device: object
+) -> tuple[_Texts, Tensor]:
     """The texts of all problems, each problem's in order with the kept one last, and the neurons at their subjects."""
     rows = [row for problem in problems for row in (*problem.contexts, problem.kept)]
     owner = [n for n, problem in enumerate(problems) for _ in range(len(problem.contexts) + 1)]
@@ -338,7 +340,9 @@ def _clean(adapter: Adapter, layer: int, problems: Sequence[Problem], device: ob
         moved,
         (*(torch.tensor(column, device=device) for column in columns), weight),
         torch.tensor(last, device=device),
-        torch.tensor([len(rows[n].ids) - 1 - rows[n].subject for n in last], device=device),
+        torch.tensor(
+            [len(rows[n].ids) - 1 - rows[n].subject if kl_token == "last" else 0 for n in last], device=device
+        ),
     )
     return texts, at_subject
 
@@ -362,7 +366,7 @@ def _log_probabilities(adapter: Adapter, hidden: Tensor) -> Tensor:
 
 
 def _kept(adapter: Adapter, layer: int, texts: _Texts, delta: Tensor) -> Tensor:
-    """Log-probabilities (problems, vocabulary) of what follows the kept texts."""
+    """Log-probabilities (problems, vocabulary) in the kept texts, after the token where they are read."""
     return _log_probabilities(adapter, _above(adapter, layer, texts, delta)[texts.kept_row, texts.kept_token])
 
 
@@ -374,7 +378,17 @@ def _losses(adapter: Adapter, layer: int, texts: _Texts, delta: Tensor, kept_bef
     loss = torch.zeros(len(delta), dtype=log.dtype, device=log.device)
     loss = loss.index_add(0, texts.owner[row], -weight * log)
     kept = _log_probabilities(adapter, hidden[texts.kept_row, texts.kept_token])
-    return loss + factor * (kept_before.exp() * (kept_before - kept)).sum(-1)
+    return loss + factor * _divergence(kept, kept_before)
+
+
+def _divergence(now: Tensor, before: Tensor) -> Tensor:
+    """KL(now ‖ before) (problems,), nats, whose gradient is exactly 0 where the two are equal.
+
+    The derivative by log p is p · (log p/q + 1). The 1 has no effect, since Σp = 1, but for rounding errors, which Adam
+    would take for a direction.
+    """
+    weight = now.detach().exp() * (now.detach() - before)
+    return (weight * (1 + now - now.detach())).sum(-1)
 
 
 # Losses (requests,) of the requests with these numbers, from their changes, stacked in that order.
@@ -392,7 +406,8 @@ def optimise(
 ) -> tuple[list[float], list[int]]:
     """Minimise the loss of each request with Adam over its own change, in place, as if it were alone.
 
-    An update follows each loss but the last. A loss that is below `stop` or not finite ends its request's optimisation.
+    An update follows each loss but the last. A loss that is below `stop` or not finite ends its request's optimisation,
+    and so does a first derivative of 0: the answer does not depend on the change.
 
     Args:
         changes: one per request, leaves of one shape that require gradients.
@@ -418,8 +433,12 @@ def optimise(
             break
         adam.zero_grad(set_to_none=True)
         loss[[active.index(number) for number in going]].sum().backward()
+        if step == 0:
+            going = [number for number in going if changes[number].grad.any()]
         for number in set(active) - set(going):
             changes[number].grad = None  # Adam leaves it as it is
+        if not going:
+            break
         adam.step()
         with torch.no_grad():
             for number in going:

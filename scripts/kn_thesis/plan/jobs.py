@@ -45,20 +45,20 @@ SECONDS_PER_WORD = 3e-5  # the same for each studied word of a prompt
 TABLES = {
     "prompts": (7000, 50),
     "evaluation": (5000, 22),
-    "neurons": (6200, 19),
-    "statistics": (11800, 0),
+    "neurons": (2200, 12),
+    "statistics": (5800, 0),
     "effects": (17000, 9.5),
     "controls": (8000, 14),
     "sets": (6500, 10),
     "words": (3600, 0),
     "tests": (18000, 110),
     "of_tests": (30000, 60),  # accuracy, co-occurrence and slopes of one model
-    "traced": (9000, 8),
-    "trace": (4500, 5.5),
-    "edits": (9000, 35),
-    "questions": (10000, 46),
-    "completions": (2700, 26),
-    "layers": (3500, 11.4),
+    "traced": (4350, 8),
+    "trace": (1500, 5.5),
+    "edits": (3000, 35),
+    "questions": (3400, 46),
+    "completions": (900, 26),
+    "layers": (890, 11.4),
     "examples": (14800, 30),
 }
 SCORED_NEURONS = 50  # that pass the coarse threshold in some prompt of a group
